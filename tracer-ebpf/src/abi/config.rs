@@ -1,0 +1,83 @@
+//! What user space tells the programs before they are loaded (read-only data, constant for the verifier).
+
+use super::pin_layout;
+
+/// An [`Offsets`] field that could not be found: the program leaves the value out.
+pub const OFFSET_UNKNOWN: u32 = u32::MAX;
+
+/// Byte offsets into kernel structures of the running kernel, from its BTF. [`OFFSET_UNKNOWN`] when missing.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Offsets {
+    /// `task_struct.pid`; `tgid` follows it directly (checked by user space, else both are unknown).
+    pub task_pid: u32,
+    pub task_comm: u32,
+    /// `task_struct.cred`, a pointer.
+    pub task_cred: u32,
+    /// `task_struct.group_leader`, a pointer.
+    pub task_group_leader: u32,
+    /// `task_struct.start_boottime` (`real_start_time` before 5.5), u64 nanoseconds.
+    pub task_start_boottime: u32,
+    /// `task_struct.self_exec_id`, u32 before 5.7, u64 later: see `exec_id_size`.
+    pub task_self_exec_id: u32,
+    /// Size of `self_exec_id` in bytes, 4 or 8.
+    pub exec_id_size: u32,
+    /// `cred.uid`.
+    pub cred_uid: u32,
+    /// `sock.sk_uid`.
+    pub sock_uid: u32,
+    /// `sock.sk_err`, int.
+    pub sock_err: u32,
+    /// `sock.sk_flags`, unsigned long.
+    pub sock_flags: u32,
+    /// `sock_common.skc_net`, a pointer.
+    pub sock_net: u32,
+    /// `net.ns.inum`, unsigned int.
+    pub net_inum: u32,
+    /// `tcp_sock.write_seq`, u32.
+    pub tcp_write_seq: u32,
+}
+pin_layout!(Offsets, 56, { task_pid: 0, cred_uid: 28, sock_uid: 32, tcp_write_seq: 52 });
+
+impl Offsets {
+    pub const UNKNOWN: Self = Self {
+        task_pid: OFFSET_UNKNOWN,
+        task_comm: OFFSET_UNKNOWN,
+        task_cred: OFFSET_UNKNOWN,
+        task_group_leader: OFFSET_UNKNOWN,
+        task_start_boottime: OFFSET_UNKNOWN,
+        task_self_exec_id: OFFSET_UNKNOWN,
+        exec_id_size: 8,
+        cred_uid: OFFSET_UNKNOWN,
+        sock_uid: OFFSET_UNKNOWN,
+        sock_err: OFFSET_UNKNOWN,
+        sock_flags: OFFSET_UNKNOWN,
+        sock_net: OFFSET_UNKNOWN,
+        net_inum: OFFSET_UNKNOWN,
+        tcp_write_seq: OFFSET_UNKNOWN,
+    };
+}
+
+/// The programs' one global, `CONFIG` in `.rodata`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Config {
+    pub offsets: Offsets,
+    /// 1: report connections whose remote end is a loopback address; 0: count them only.
+    pub include_loopback: u32,
+    /// 1: `bpf_ktime_get_boot_ns` exists (kernel 5.8+); 0: `boot_ns` is `CLOCK_MONOTONIC`, suspend excluded.
+    pub boot_clock: u32,
+}
+pin_layout!(Config, 64, { offsets: 0, include_loopback: 56, boot_clock: 60 });
+
+impl Config {
+    /// Nothing known, nothing wanted: what the object file carries until user space overrides it.
+    pub const EMPTY: Self = Self { offsets: Offsets::UNKNOWN, include_loopback: 0, boot_clock: 1 };
+
+    /// The bytes to override the global with, in host byte order.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        // SAFETY: Config is repr(C), made of u32 only and without padding (pinned above): every byte is initialised.
+        unsafe { core::slice::from_raw_parts(core::ptr::from_ref(self).cast::<u8>(), size_of::<Self>()) }
+    }
+}

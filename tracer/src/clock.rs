@@ -1,0 +1,116 @@
+//! Time: the wall clock of records and the boot clock of kernel events, and the way between them.
+//!
+//! Pure code gets [`BootTime`] and [`Timestamp`] as arguments; only [`Clock`] asks the system.
+
+use std::fmt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustix::time::{ClockId, clock_gettime};
+use schemars::JsonSchema;
+use serde::{Serialize, Serializer};
+
+/// Nanoseconds on `CLOCK_BOOTTIME`: suspend included, never jumps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BootTime(pub u64);
+
+impl BootTime {
+    /// Time that passed since `earlier`; zero when `earlier` is later (events of two CPUs may be out of order).
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+/// Wall-clock time, nanoseconds since 1970-01-01T00:00:00Z. Written as RFC 3339 UTC with nine digits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(pub u64);
+
+/// 9999-12-31T23:59:59Z: later times have no RFC 3339 form.
+const LAST_SECOND: u64 = 253_402_300_799;
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let time = UNIX_EPOCH + Duration::from_nanos(self.0).min(Duration::from_secs(LAST_SECOND));
+        humantime::format_rfc3339_nanos(time).fmt(f)
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl JsonSchema for Timestamp {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Timestamp".into()
+    }
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "type": "string",
+            "format": "date-time",
+            "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\\.[0-9]{9}Z$"
+        })
+    }
+}
+
+/// Translates kernel time to wall-clock time.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    /// Wall clock minus boot clock, nanoseconds.
+    offset: u64,
+}
+
+impl Clock {
+    /// Reads both clocks. Cheap (vDSO): read it anew for every batch, so that a set wall clock is followed.
+    #[must_use]
+    pub fn read() -> Self {
+        let wall = Self::wall().0;
+        Self { offset: wall.saturating_sub(Self::boot().0) }
+    }
+
+    /// A fixed relation, for replay and tests.
+    #[must_use]
+    pub const fn fixed(offset: u64) -> Self {
+        Self { offset }
+    }
+
+    #[must_use]
+    pub fn at(self, boot: BootTime) -> Timestamp {
+        Timestamp(self.offset.saturating_add(boot.0))
+    }
+
+    /// Now, wall clock.
+    #[must_use]
+    pub fn wall() -> Timestamp {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Timestamp(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    /// Now, boot clock.
+    #[must_use]
+    pub fn boot() -> BootTime {
+        let now = clock_gettime(ClockId::Boottime);
+        let seconds = u64::try_from(now.tv_sec).unwrap_or_default();
+        let nanos = u64::try_from(now.tv_nsec).unwrap_or_default();
+        BootTime(seconds.saturating_mul(1_000_000_000).saturating_add(nanos))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timestamps_have_nine_digits_and_survive_the_end_of_time() {
+        assert_eq!(Timestamp(1).to_string(), "1970-01-01T00:00:00.000000001Z");
+        assert_eq!(Timestamp(1_795_359_600_123_456_789).to_string(), "2026-11-22T15:00:00.123456789Z");
+        assert!(Timestamp(u64::MAX).to_string().ends_with('Z'));
+    }
+
+    #[test]
+    fn boot_time_becomes_wall_time() {
+        assert_eq!(Clock::fixed(1_000).at(BootTime(234)), Timestamp(1_234));
+        assert_eq!(BootTime(5).since(BootTime(9)), Duration::ZERO);
+    }
+}

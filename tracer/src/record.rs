@@ -1,0 +1,474 @@
+//! The output record and its JSON form: the only place that knows field names.
+//!
+//! Flows in: finished facts from `flow`, `enrich` and `judge`. Flows out: one JSON object per line, named as the
+//! Elastic Common Schema (ECS) names things, plus our own objects where ECS has none. What is unknown is absent:
+//! never `null`, `""`, `"?"` or a made-up `0`. Within a major version of [`SCHEMA`] fields are only added.
+//! `docs/schema.md` explains every field; `tracer schema` prints the JSON Schema made from these types.
+
+use std::net::IpAddr;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::clock::Timestamp;
+
+mod stream;
+pub use stream::*;
+
+/// Name and version of the record form, in every record.
+pub const SCHEMA: &str = "tracer/1.0";
+
+/// One line of output.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(title = "tracer record")]
+pub struct Record<'a> {
+    /// Form of this record, `tracer/MAJOR.MINOR`.
+    pub schema: &'static str,
+    /// Number of this record in its stream, from 1, without gaps: a gap is a line that was lost on the way.
+    pub seq: u64,
+    /// When it happened, RFC 3339 UTC with nanoseconds.
+    #[serde(rename = "@timestamp")]
+    pub timestamp: Timestamp,
+    pub event: EventObject<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flow: Option<FlowObject<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network: Option<NetworkObject>,
+    /// The end that opened the connection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<Endpoint<'a>>,
+    /// The end that was connected to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub destination: Option<Endpoint<'a>>,
+    /// The process that opened the connection, or, for `accept`, that listens.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub process: Option<ProcessObject<'a>>,
+    /// The owner of the socket.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<UserObject<'a>>,
+    /// The app that owns the socket, on Android.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub app: Option<AppObject<'a>>,
+    /// How owner and process were found out, and how sure that is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attribution: Option<Attribution>,
+    /// What was noticed about this connection, each with its reason.
+    #[serde(skip_serializing_if = "<[Flag]>::is_empty")]
+    pub flags: &'a [Flag],
+    /// Why an `error` happened (ECS `error`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<ErrorObject>,
+    /// About the stream itself: `start`, `stats`, `loss`, `stop` and `warning` records only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tracer: Option<StreamObject<'a>>,
+}
+
+/// What kind of record this is (ECS `event`).
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct EventObject<'a> {
+    pub kind: EventKind,
+    /// ECS category, `["network"]` for connections.
+    #[serde(skip_serializing_if = "<[&str]>::is_empty")]
+    pub category: &'a [&'static str],
+    /// ECS type, e.g. `["connection","start"]`.
+    #[serde(skip_serializing_if = "<[&str]>::is_empty")]
+    #[serde(rename = "type")]
+    pub types: &'a [&'static str],
+    pub action: Action,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<Outcome>,
+    /// Age of the connection when it ended, nanoseconds: `close` and `failed` only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub duration: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EventKind {
+    /// Something happened to a connection.
+    Event,
+    /// The stream started or stopped.
+    State,
+    /// Figures about the stream.
+    Metric,
+    /// Something was lost or went wrong on our side.
+    PipelineError,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// A process asked for a connection; nothing is known yet about its success.
+    Connect,
+    /// The connection that was asked for is there.
+    Established,
+    /// The connection that was asked for never came to be.
+    Failed,
+    /// Somebody connected to a listening socket of this machine.
+    Accept,
+    /// An established connection ended.
+    Close,
+    /// First record of a stream.
+    Start,
+    /// Events or records were lost; exact counts.
+    Loss,
+    /// Something about the data files changed or is wrong; the stream goes on.
+    Warning,
+    /// Last record of a stream.
+    Stop,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    Success,
+    Failure,
+    Unknown,
+}
+
+/// One connection over its life.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct FlowObject<'a> {
+    /// The same in every record of one connection; unique across reboots.
+    pub id: FlowId<'a>,
+    /// Time since the connection was asked for (or accepted), milliseconds. Absent when its beginning was not seen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub age_ms: Option<u64>,
+    /// Inode of the network namespace that the socket lives in, as in `/proc/PID/ns/net`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub netns: Option<u32>,
+    /// How it ended: `close` and `failed` only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub end: Option<End>,
+    /// Which side ended it, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub end_by: Option<Side>,
+}
+
+/// `BOOT-COOKIE` in hexadecimal: the first 32 bits of the kernel's boot id, and the socket cookie.
+#[derive(Clone, Copy, Debug)]
+pub struct FlowId<'a> {
+    pub boot: &'a str,
+    pub cookie: u64,
+}
+
+impl Serialize for FlowId<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{}-{:x}", self.boot, self.cookie))
+    }
+}
+
+impl JsonSchema for FlowId<'_> {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "FlowId".into()
+    }
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({"type": "string", "pattern": "^[0-9a-f]{8}-[0-9a-f]+$"})
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum End {
+    /// In order, with FIN.
+    Closed,
+    /// A reset ended it.
+    Reset,
+    /// The peer said that nobody listens there.
+    Refused,
+    /// Nobody answered in time.
+    TimedOut,
+    /// A router or this machine said that there is no way to the peer.
+    Unreachable,
+    /// The process gave up or went away before the connection was there.
+    Aborted,
+    /// Ended by this machine's network stack or administrator, see `error.code`.
+    Error,
+    /// The flow table was full: we stopped watching, the connection itself may go on.
+    Evicted,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Side {
+    Local,
+    Remote,
+}
+
+/// ECS `network`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct NetworkObject {
+    pub transport: Transport,
+    #[serde(rename = "type")]
+    pub family: Family,
+    pub direction: Direction,
+    /// Community ID v1, seed 0: joins these records with those of Zeek, Suricata and others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub community_id: Option<String>,
+    /// Smoothed round-trip time, microseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rtt_us: Option<u32>,
+    /// Segments sent again over the life of the connection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retransmits: Option<u32>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Transport {
+    Tcp,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Family {
+    Ipv4,
+    Ipv6,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Direction {
+    /// Opened by this machine.
+    Egress,
+    /// Opened by somebody else.
+    Ingress,
+}
+
+/// One end of a connection (ECS `source`, `destination`).
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Endpoint<'a> {
+    /// IPv4 or IPv6; v4-mapped addresses are written as IPv4.
+    pub ip: IpAddr,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// What kind of address this is.
+    pub scope: crate::enrich::geo::Scope,
+    /// The IPv4 address inside a NAT64 address (64:ff9b::/96).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nat64: Option<IpAddr>,
+    /// `true` when this address is announced from many places, so that a country would mean nothing.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub anycast: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub geo: Option<GeoObject<'a>>,
+    #[serde(rename = "as", skip_serializing_if = "Option::is_none")]
+    pub asn: Option<AsObject<'a>>,
+    /// Payload bytes that this end sent and the other acknowledged: `close` and `failed` only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+    /// TCP segments that this end sent, as this machine saw them: `close` and `failed` only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub packets: Option<u64>,
+}
+
+/// ECS `geo`: from the databases that the `start` record names.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct GeoObject<'a> {
+    /// ISO 3166-1 alpha-2 (and `XK` for Kosovo).
+    pub country_iso_code: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub country_name: Option<&'a str>,
+}
+
+/// ECS `as`: the network that announces the address.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct AsObject<'a> {
+    pub number: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub organization: Option<OrganizationObject<'a>>,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct OrganizationObject<'a> {
+    pub name: &'a str,
+}
+
+/// ECS `process`: as the kernel saw it at the call, and `/proc` right after it.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct ProcessObject<'a> {
+    /// Process id in the initial pid namespace.
+    pub pid: u32,
+    /// Name of the calling thread (`comm`), at most 15 bytes; control characters are escaped.
+    pub name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub thread: Option<ThreadObject>,
+    /// Path of the executable.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub executable: Option<&'a str>,
+    /// Arguments joined with spaces, at most 1,024 bytes; control characters are escaped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub command_line: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parent: Option<ParentObject<'a>>,
+    /// When the process started.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start: Option<Timestamp>,
+    /// Uid that the calling task ran as; differs from `user.id` when the socket was made for somebody else.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<UserObject<'a>>,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct ThreadObject {
+    pub id: u32,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct ParentObject<'a> {
+    pub pid: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<&'a str>,
+}
+
+/// ECS `user`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct UserObject<'a> {
+    /// Uid in decimal.
+    pub id: Decimal,
+    /// Name of the uid: Android's AID name, or the one in `/etc/passwd`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<&'a str>,
+}
+
+/// A number that ECS wants as a string.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decimal(pub u32);
+
+impl Serialize for Decimal {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
+impl JsonSchema for Decimal {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Decimal".into()
+    }
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({"type": "string", "pattern": "^[0-9]+$"})
+    }
+}
+
+/// The app of an Android uid.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct AppObject<'a> {
+    /// Every package that shares the uid, sorted. Absent when the uid is not in the package list.
+    #[serde(skip_serializing_if = "<[&str]>::is_empty")]
+    pub package: &'a [&'a str],
+    /// The uid as the kernel knows it, Android user included.
+    pub uid: u32,
+    /// Android user (profile): uid / 100000.
+    pub android_user: u32,
+    /// App id: uid % 100000; of the app itself for an SDK sandbox.
+    pub app_id: u32,
+    pub kind: crate::enrich::app::Kind,
+    /// Came with the system image. For a shared uid: all its packages did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preinstalled: Option<bool>,
+    /// The owner of the device can uninstall it. For a shared uid: every package can be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub removable: Option<bool>,
+    /// A preinstalled app that was updated after the system image was made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub updated: Option<bool>,
+    /// Version code; only where the uid has one package, else see `members`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<u64>,
+    /// Package that installed it; only where the uid has one package, else see `members`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub installer: Option<&'a str>,
+    /// Each package of a shared uid by itself.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub members: Vec<AppMember<'a>>,
+}
+
+/// One package of a shared uid.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct AppMember<'a> {
+    pub package: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preinstalled: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub removable: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub updated: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub installer: Option<&'a str>,
+}
+
+/// How owner and process of this connection were found out.
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
+pub struct Attribution {
+    /// Which hook told about the connection.
+    pub method: Method,
+    /// Where `user` comes from. Absent when the owner is unknown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owner: Option<OwnerSource>,
+    /// Where `process` comes from. Absent when the process is unknown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub process: Option<ProcessSource>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub confidence: Option<Confidence>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Method {
+    SockOps,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OwnerSource {
+    /// The socket's own uid, `sk->sk_uid`.
+    SkUid,
+    /// The uid of the task that called connect; the socket's own was not readable.
+    TaskUid,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ProcessSource {
+    /// The task that called connect.
+    Connect,
+    /// The task that called listen on the port that was connected to.
+    Listen,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Confidence {
+    /// The kernel said so for this very socket.
+    Certain,
+    /// Very probably, but another answer is possible.
+    Likely,
+}
+
+/// Something noticed about a connection. Evidence, not accusation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Flag {
+    /// Stable name, for filters.
+    pub id: &'static str,
+    pub severity: Severity,
+    /// For a person: what was seen and why it is mentioned.
+    pub reason: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    Info,
+    Low,
+    Medium,
+    High,
+}
+
+/// ECS `error`.
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
+pub struct ErrorObject {
+    /// Name of the errno that the socket ended with, e.g. `ECONNREFUSED`.
+    pub code: &'static str,
+}

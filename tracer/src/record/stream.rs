@@ -1,0 +1,136 @@
+//! Records about the stream itself: what it was made with, what it lost, how it ended.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::clock::Timestamp;
+use crate::enrich::geo::DatabaseInfo;
+
+/// Payload of `start`, `loss`, `warning` and `stop` records, under `tracer`.
+#[derive(Debug, Default, Serialize, JsonSchema)]
+pub struct StreamObject<'a> {
+    /// Version of the program: `start`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<&'static str>,
+    /// Kernel and architecture it runs on: `start`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<HostObject<'a>>,
+    /// What was asked for: `start`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub config: Option<ConfigObject<'a>>,
+    /// How each capability is got on this kernel: `start`.
+    #[serde(skip_serializing_if = "<[CapabilityObject]>::is_empty")]
+    pub capabilities: &'a [CapabilityObject],
+    /// Geo databases in use, most important first: `start`, and `warning` after a reload.
+    #[serde(skip_serializing_if = "<[DatabaseInfo]>::is_empty")]
+    pub geo: &'a [DatabaseInfo],
+    /// Number of packages known by uid: `start`, on Android.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub packages: Option<usize>,
+    /// A sentence for a person: `warning`, `stop`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<&'a str>,
+    /// What was lost since the last `loss` record, by place: `loss`; over the whole stream: `stop`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lost: Option<LostObject>,
+    /// Counts over the whole stream: `stop`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub totals: Option<TotalsObject>,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct HostObject<'a> {
+    /// `uname -r`.
+    pub kernel: &'a str,
+    /// `uname -m`.
+    pub architecture: &'a str,
+    /// First 32 bits of the kernel's boot id: the first half of every `flow.id`.
+    pub boot: &'a str,
+}
+
+#[derive(Debug, Default, Serialize, JsonSchema)]
+pub struct ConfigObject<'a> {
+    /// Home countries, from `--home`.
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    pub home: &'a [String],
+    pub include_loopback: bool,
+    pub android_root: &'a str,
+    /// Flows watched at the same time before the oldest is given up.
+    pub max_flows: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub duration_ms: Option<u64>,
+}
+
+/// How one capability is got.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct CapabilityObject {
+    pub capability: &'static str,
+    /// The way in use. Absent when there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tier: Option<&'static str>,
+    /// Better ways that this kernel or device refused, each with its reason.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<RefusedTier>,
+    /// What the chosen way cannot see.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct RefusedTier {
+    pub tier: &'static str,
+    pub reason: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<String>,
+}
+
+/// Exact counts of what did not reach the stream.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct LostObject {
+    /// Events that found the kernel's ring buffer full, by kind.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub kernel: BTreeMap<&'static str, u64>,
+    /// Events that could not be read, by reason.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub decode: BTreeMap<&'static str, u64>,
+    /// Records that a slow reader of the output left no room for.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub output: u64,
+}
+
+impl LostObject {
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.kernel.is_empty() && self.decode.is_empty() && self.output == 0
+    }
+}
+
+fn is_zero(n: &u64) -> bool {
+    *n == 0
+}
+
+/// Counts over the whole stream. For every kind: `kernel_events` = records of that kind + `not_shown` + `lost`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct TotalsObject {
+    /// Connection records written, by action.
+    pub records: BTreeMap<&'static str, u64>,
+    /// Events that the programs reported, lost ones included, by action.
+    pub kernel_events: BTreeMap<&'static str, u64>,
+    /// Events left out by `--uid`, `--app` or `--events`.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub not_shown: u64,
+    /// Connections to loopback addresses, left out without `--include-loopback`.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub loopback: u64,
+    /// Flows given up because the table was full.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub evicted: u64,
+    /// CPU time this process used, milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_ms: Option<u64>,
+    /// Time since the first record.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+}
