@@ -21,6 +21,7 @@ pub const SYSTEM_RUSTC: &str = "/usr/bin/rustc";
 pub const NIGHTLIES: [&str; 2] = ["nightly-2026-05-20", "nightly"];
 /// The linker that turns LLVM bitcode into a BPF object.
 pub const LINKER: &str = "bpf-linker";
+
 /// The compiler of the programs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Compiler {

@@ -59,7 +59,8 @@ fn run() -> Result<i32> {
             .with_context(|| format!("could not mount {kind} on {place}"))?;
     }
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    println!("tracer-guest: up {}", release.trim());
+    // Firmware may have left its text without a line end.
+    println!("\ntracer-guest: up {}", release.trim());
     load_modules(Path::new("/modules"))?;
     bring_loopback_up().context("could not bring the loopback interface up")?;
     let text = fs::read_to_string(MANIFEST).with_context(|| format!("could not read {MANIFEST}"))?;

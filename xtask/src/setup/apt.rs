@@ -32,7 +32,7 @@ fn os_id(text: &str) -> Option<&str> {
 pub fn install(packages: &[String]) -> Result<()> {
     update_once()?;
     let mut command = apt_get()?;
-    command.args(["install", "--yes", "--no-install-recommends", "--quiet"]).args(packages);
+    command.args(["install", "--yes", "--no-install-recommends", "-qq"]).args(packages);
     announce(&command);
     shell::run(&mut command)
 }
@@ -72,7 +72,14 @@ fn update_once() -> Result<()> {
 fn apt_get() -> Result<Command> {
     let mut command = shell::as_root("env").context("installing packages")?;
     // Waits for another apt that is just running instead of failing.
-    command.args(["DEBIAN_FRONTEND=noninteractive", "apt-get", "-o", "DPkg::Lock::Timeout=300"]);
+    command.args([
+        "DEBIAN_FRONTEND=noninteractive",
+        "apt-get",
+        "-o",
+        "DPkg::Lock::Timeout=300",
+        "-o",
+        "Dpkg::Use-Pty=0",
+    ]);
     Ok(command)
 }
 

@@ -107,7 +107,7 @@ impl Guest {
         };
         command
             .args(["-accel", "tcg,thread=multi", "-smp", "2", "-m", "1024"])
-            .args(["-nographic", "-no-reboot", "-nodefaults", "-serial", "stdio"])
+            .args(["-display", "none", "-no-reboot", "-nodefaults", "-serial", "stdio"])
             .arg("-kernel")
             .arg(&self.kernel)
             .arg("-initrd")
@@ -135,14 +135,15 @@ impl Guest {
     }
 }
 
-/// Reads a console in a thread of its own, line by line; bytes that are no UTF-8 are replaced.
+/// Reads a console in a thread of its own, line by line; bytes that are no UTF-8 are replaced, and what firmware and
+/// kernel send to clear a screen is taken out, so that it reaches neither this terminal nor the comparison of lines.
 fn read_lines(console: impl Read + Send + 'static) -> Receiver<String> {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
         let mut reader = BufReader::new(console);
         let mut bytes = Vec::new();
         while reader.read_until(b'\n', &mut bytes).is_ok_and(|read| read > 0) {
-            let line = String::from_utf8_lossy(&bytes).trim_end_matches(['\r', '\n']).to_owned();
+            let line = without_escapes(&String::from_utf8_lossy(&bytes));
             bytes.clear();
             if sender.send(line).is_err() {
                 return;
@@ -150,6 +151,23 @@ fn read_lines(console: impl Read + Send + 'static) -> Receiver<String> {
         }
     });
     receiver
+}
+
+/// The text of a line without control characters and ANSI escape sequences (ECMA-48: ESC, `[`, parameters, a letter).
+fn without_escapes(line: &str) -> String {
+    let mut text = String::with_capacity(line.len());
+    let mut chars = line.chars();
+    while let Some(c) = chars.next() {
+        if c == '\u{1b}' {
+            if chars.next() == Some('[') {
+                // The letter that ends the sequence goes with it.
+                let _ = chars.by_ref().find(|c| ('@'..='~').contains(c));
+            }
+        } else if c == '\t' || !c.is_control() {
+            text.push(c);
+        }
+    }
+    text
 }
 
 /// Follows the console until the guest is done or given up.
@@ -239,6 +257,13 @@ mod tests {
         assert!(matches!(end, End::Exit(0)), "{end:?}");
         assert_eq!(counts, Counts { passed: 3, failed: 0, skipped: 0 });
         assert_eq!(shown[0], "[    0.1] noise");
+    }
+
+    #[test]
+    fn firmware_that_clears_the_screen_does_not_hide_the_first_line() {
+        let (end, _, shown) = watched("\u{1b}c\u{1b}[?7l\u{1b}[2J\u{1b}[0mtracer-guest: up\r\n");
+        assert!(matches!(end, End::Broken(_)), "{end:?}");
+        assert_eq!(shown, ["tracer-guest: up"]);
     }
 
     #[test]
