@@ -7,9 +7,8 @@ mod device;
 
 use std::{
     path::PathBuf,
-    process::{Child, Command, ExitCode, ExitStatus, Stdio},
+    process::{Command, ExitCode, ExitStatus, Stdio},
     sync::mpsc::{self, Receiver},
-    thread,
     time::{Duration, Instant},
 };
 
@@ -25,6 +24,8 @@ use device::{Device, Root};
 
 /// How long the tracer may take to write its last records after it was asked to stop.
 const STOP: Duration = Duration::from_secs(10);
+/// How often adb's end is looked for; an interruption is noticed at once.
+const POLL: Duration = Duration::from_millis(100);
 
 #[derive(Args)]
 pub struct DeployArgs {
@@ -53,7 +54,7 @@ pub fn run(args: &DeployArgs) -> Result<ExitCode> {
     device.push(&binary)?;
     shell::say(format!("tracer runs on {} as root ({root}); Ctrl-C ends it there, too", device.serial()));
     let interrupted = interruptions()?;
-    let status = stream(&device, &root, &args.args, &interrupted)?;
+    let status = stream(&device, root, &args.args, &interrupted)?;
     Ok(exit_code(status))
 }
 
@@ -68,29 +69,35 @@ fn interruptions() -> Result<Receiver<()>> {
     Ok(receiver)
 }
 
-/// Runs the tracer on the device until it ends or is interrupted.
-fn stream(device: &Device, root: &Root, args: &[String], interrupted: &Receiver<()>) -> Result<ExitStatus> {
+/// Runs the tracer on the device until it ends or is interrupted. A second interruption does not wait for its last
+/// records.
+fn stream(device: &Device, root: Root, args: &[String], interrupted: &Receiver<()>) -> Result<ExitStatus> {
     let mut command = device.start(root, args);
     detach_from_terminal(&mut command);
     let shown = shell::show(&command);
     let mut adb = command.spawn().with_context(|| format!("could not start {shown}"))?;
-    loop {
+    let mut deadline: Option<Instant> = None;
+    let ended = loop {
         if let Some(status) = adb.try_wait().with_context(|| format!("could not wait for {shown}"))? {
-            // adb also ends when the cable is pulled or our reader goes away.
-            device.stop(root);
-            return Ok(status);
+            break Some(status);
         }
-        if interrupted.recv_timeout(Duration::from_millis(50)).is_ok() {
-            device.interrupt(root);
-            let status = wait(&mut adb, STOP)?;
-            device.stop(root);
-            return match status {
-                Some(status) => Ok(status),
-                None => {
-                    adb.kill().with_context(|| format!("could not end {shown}"))?;
-                    adb.wait().with_context(|| format!("could not wait for {shown}"))
-                }
-            };
+        let signalled = interrupted.recv_timeout(POLL).is_ok();
+        match deadline {
+            None if signalled => {
+                device.interrupt(root);
+                deadline = Some(Instant::now() + STOP);
+            }
+            Some(deadline) if signalled || Instant::now() >= deadline => break None,
+            _ => {}
+        }
+    };
+    // Also after a normal end: adb ends, too, when the cable is pulled or when nobody reads our stdout any more.
+    device.stop(root);
+    match ended {
+        Some(status) => Ok(status),
+        None => {
+            adb.kill().with_context(|| format!("could not end {shown}"))?;
+            adb.wait().with_context(|| format!("could not wait for {shown}"))
         }
     }
 }
@@ -98,17 +105,6 @@ fn stream(device: &Device, root: &Root, args: &[String], interrupted: &Receiver<
 /// Ctrl-C goes to every process of the terminal's foreground group. adb must live on to deliver the last records.
 fn detach_from_terminal(command: &mut Command) {
     std::os::unix::process::CommandExt::process_group(command.stdin(Stdio::null()), 0);
-}
-
-fn wait(child: &mut Child, limit: Duration) -> Result<Option<ExitStatus>> {
-    let begin = Instant::now();
-    while begin.elapsed() < limit {
-        if let Some(status) = child.try_wait().context("could not wait for adb")? {
-            return Ok(Some(status));
-        }
-        thread::sleep(Duration::from_millis(20));
-    }
-    Ok(None)
 }
 
 /// adb passes the device's exit code on.

@@ -115,7 +115,7 @@ impl Device {
     }
 
     /// The command that starts the tracer as root and stays until it ends.
-    pub fn start(&self, root: &Root, args: &[String]) -> Command {
+    pub fn start(&self, root: Root, args: &[String]) -> Command {
         let words: Vec<_> = args.iter().map(|arg| shell::quote(arg)).collect();
         // The shell becomes the tracer, so its process id is the tracer's.
         let script = format!("echo $$ > {PID_FILE}; exec {PLACE} {}", words.join(" "));
@@ -126,17 +126,17 @@ impl Device {
     }
 
     /// Asks the tracer to end, as Ctrl-C would.
-    pub fn interrupt(&self, root: &Root) {
+    pub fn interrupt(&self, root: Root) {
         self.try_as_root(root, &kill_script("INT"));
     }
 
     /// Makes sure that no tracer is left.
-    pub fn stop(&self, root: &Root) {
+    pub fn stop(&self, root: Root) {
         self.try_as_root(root, &format!("{}; rm -f {PID_FILE}", kill_script("KILL")));
     }
 
     /// Runs a script as root; that it fails is said, not fatal: this is the way out.
-    fn try_as_root(&self, root: &Root, script: &str) {
+    fn try_as_root(&self, root: Root, script: &str) {
         if let Err(why) = self.shell(&root.wrap(script)) {
             shell::say(format!("warning: {why:#}; a tracer may be left on {}", self.serial));
         }
