@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use crate::clock::Timestamp;
 
+pub mod connection;
 mod stream;
 pub use stream::*;
 
@@ -201,7 +202,9 @@ pub struct NetworkObject {
     pub transport: Transport,
     #[serde(rename = "type")]
     pub family: Family,
-    pub direction: Direction,
+    /// Absent when the beginning of the connection was not seen; `source` is the local end then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub direction: Option<Direction>,
     /// Community ID v1, seed 0: joins these records with those of Zeek, Suricata and others.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub community_id: Option<String>,

@@ -1,0 +1,193 @@
+//! Event → record: flow, enrich, judge, render. No I/O but what `enrich` reads about a new process.
+//!
+//! In: decoded events and a clock. Out: rendered lines in [`Lines`]. Every event of a connection gives exactly one
+//! record or is counted as not shown, so that the totals add up with the kernel's own counters.
+
+use std::collections::BTreeMap;
+
+use tracer_ebpf::abi::KNOWN_TASK;
+use wildmatch::WildMatch;
+
+use crate::clock::{BootTime, Clock, Timestamp};
+use crate::enrich::Enricher;
+use crate::event::Event;
+use crate::flow::{Flow, FlowTable};
+use crate::judge::{Expectations, Facts};
+use crate::record::connection::{self, News};
+use crate::record::{Action, EventKind, EventObject, Record, SCHEMA, StreamObject};
+use crate::sink::Format;
+
+/// Which records are wanted. An empty list wants all.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Owners.
+    pub uids: Vec<u32>,
+    /// Patterns of package names, `*` and `?`.
+    pub apps: Vec<WildMatch>,
+    pub actions: Vec<Action>,
+}
+
+impl Filter {
+    fn admits(&self, action: Action, owner: Option<u32>, enricher: &Enricher) -> bool {
+        (self.actions.is_empty() || self.actions.contains(&action))
+            && (self.uids.is_empty() || owner.is_some_and(|uid| self.uids.contains(&uid)))
+            && (self.apps.is_empty() || owner.is_some_and(|uid| self.admits_app(uid, enricher)))
+    }
+
+    fn admits_app(&self, uid: u32, enricher: &Enricher) -> bool {
+        let app = enricher.apps.app(uid);
+        app.is_some_and(|app| app.package.iter().any(|name| self.apps.iter().any(|glob| glob.matches(name))))
+    }
+}
+
+/// Rendered records that wait for the output, and their numbering.
+pub struct Lines {
+    format: Format,
+    seq: u64,
+    buffer: Vec<u8>,
+    count: u64,
+}
+
+impl Lines {
+    #[must_use]
+    pub fn new(format: Format) -> Self {
+        Self { format, seq: 0, buffer: Vec::new(), count: 0 }
+    }
+
+    fn next_seq(&mut self) -> u64 {
+        self.seq += 1;
+        self.seq
+    }
+
+    fn add(&mut self, record: &Record<'_>) {
+        self.format.render(record, &mut self.buffer);
+        self.count += 1;
+    }
+
+    /// Rendered bytes, whole lines.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.buffer
+    }
+
+    /// Empties the buffer; returns how many records were in it.
+    pub fn clear(&mut self) -> u64 {
+        self.buffer.clear();
+        std::mem::take(&mut self.count)
+    }
+}
+
+/// Counts of what went through.
+#[derive(Clone, Debug, Default)]
+pub struct Totals {
+    /// Records of connections, by action; evictions apart.
+    pub records: BTreeMap<&'static str, u64>,
+    /// Events that the filter left out.
+    pub not_shown: u64,
+}
+
+/// Everything behind the flow table.
+pub struct Stages {
+    pub enricher: Enricher,
+    pub expectations: Expectations,
+    pub filter: Filter,
+    /// First half of every flow id.
+    pub boot: String,
+    pub lines: Lines,
+    pub totals: Totals,
+}
+
+/// The chain behind the source.
+pub struct Pipeline {
+    pub flows: FlowTable,
+    pub stages: Stages,
+}
+
+impl Pipeline {
+    /// Takes one event through the whole chain.
+    pub fn handle(&mut self, event: &Event, clock: Clock) {
+        let Some(step) = self.flows.track(event) else { return };
+        if let Some(mut evicted) = step.evicted {
+            self.stages.show(&mut evicted, &News::EVICTED, event.at, clock);
+        }
+        if let Some(news) = News::of(&event.what) {
+            self.stages.show(step.flow, &news, event.at, clock);
+        }
+    }
+}
+
+impl Stages {
+    fn show(&mut self, flow: &mut Flow, news: &News<'_>, at: BootTime, clock: Clock) {
+        self.enrich(flow);
+        if !self.filter.admits(news.action, flow.owner, &self.enricher) {
+            self.totals.not_shown += u64::from(news.counts_as.is_some());
+            return;
+        }
+        if let Some(name) = news.counts_as {
+            *self.totals.records.entry(name).or_default() += 1;
+        }
+        let seq = self.lines.next_seq();
+        connection::with_record(flow, news, at, clock, &self.enricher, &self.boot, seq, |record| {
+            self.lines.add(record);
+        });
+    }
+
+    /// Adds what is kept with the flow: its process, as long as `/proc` still knows it, and the verdict.
+    fn enrich(&mut self, flow: &mut Flow) {
+        if flow.process.is_none()
+            && let Some(identity) = flow.identity.filter(|identity| identity.known & KNOWN_TASK != 0)
+        {
+            flow.process = Some(self.enricher.processes.resolve(&identity));
+        }
+        if flow.flags.is_none() {
+            flow.flags = Some(self.judge(flow));
+        }
+    }
+
+    fn judge(&self, flow: &Flow) -> Vec<crate::record::Flag> {
+        if self.expectations.home.is_empty() {
+            return Vec::new();
+        }
+        let place = self.enricher.geo.lookup(flow.tuple.remote_ip());
+        let app = flow.owner.and_then(|uid| self.enricher.apps.app(uid));
+        let who = match (&app, &flow.process, flow.owner) {
+            (Some(app), _, _) if !app.package.is_empty() => app.package.join(", "),
+            (_, Some(_), Some(uid)) => format!("{} (uid {uid})", connection::comm(flow)),
+            (_, None, Some(uid)) => format!("uid {uid}"),
+            _ => "a process that is not known".to_owned(),
+        };
+        self.expectations.judge(&Facts {
+            direction: flow.direction,
+            who: &who,
+            preinstalled: app.is_some_and(|app| app.preinstalled == Some(true)),
+            country: place.country,
+            country_name: place.country_name,
+        })
+    }
+
+    /// Adds a record about the stream itself.
+    pub fn report(&mut self, action: Action, timestamp: Timestamp, stream: StreamObject<'_>) {
+        let kind = match action {
+            Action::Loss | Action::Warning => EventKind::PipelineError,
+            _ => EventKind::State,
+        };
+        let record = Record {
+            schema: SCHEMA,
+            seq: self.lines.next_seq(),
+            timestamp,
+            event: EventObject { kind, category: &[], types: &[], action, outcome: None, duration: None },
+            flow: None,
+            network: None,
+            source: None,
+            destination: None,
+            process: None,
+            user: None,
+            app: None,
+            attribution: None,
+            flags: &[],
+            error: None,
+            tracer: Some(stream),
+        };
+        self.lines.add(&record);
+    }
+}
