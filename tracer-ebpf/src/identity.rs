@@ -9,10 +9,11 @@ use core::ffi::c_void;
 use aya_ebpf::helpers::bpf_get_current_task;
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use tracer_ebpf::abi::{
-    Identity, KNOWN_EXEC, KNOWN_OWNER, KNOWN_START, KNOWN_TASK, KNOWN_TASK_UID, OFFSET_UNKNOWN, Offsets,
+    Identity, KNOWN_EXEC, KNOWN_OWNER, KNOWN_START, KNOWN_TASK, KNOWN_TASK_UID, OFFSET_UNKNOWN,
 };
 
-use crate::maps::SCRATCH;
+use crate::emit::set;
+use crate::maps::{SCRATCH, config};
 
 /// Reads a `T` of kernel memory at `base + offset`; `None` when the offset is unknown or the memory cannot be read.
 #[inline(always)]
@@ -44,46 +45,53 @@ pub fn address_of(pointer: *const c_void) -> u64 {
 
 /// Uid that owns the socket at address `sk`.
 #[inline(always)]
-pub fn owner(sk: u64, offsets: &Offsets) -> Option<u32> {
-    read(sk, offsets.sock_uid)
+pub fn owner(sk: u64) -> Option<u32> {
+    read(sk, config!(offsets.sock_uid))
 }
 
-/// The current task, and the owner of `sk`. Process context only: in softirq the current task is anyone.
+/// Writes the current task and the owner of the socket at `sk`. Process context only: in softirq the current task is
+/// anyone. `out` points into a reserved entry.
 #[inline(always)]
-pub fn identity(sk: u64, offsets: &Offsets) -> Identity {
+pub fn write_identity(out: *mut Identity, sk: u64) {
     // SAFETY: a plain helper without arguments; the result is used as a number only.
     let task = unsafe { bpf_get_current_task() };
-    let mut identity = Identity::default();
-    if let Some(uid) = owner(sk, offsets) {
-        identity.owner_uid = uid;
-        identity.known |= KNOWN_OWNER;
-    }
+    let mut known = 0;
+    let owner_uid = note(owner(sk), KNOWN_OWNER, &mut known);
     // pid and tgid are neighbours: one read for both.
-    if let (Some([tid, pid]), Some(comm)) =
-        (read::<[u32; 2]>(task, offsets.task_pid), read::<[u8; 16]>(task, offsets.task_comm))
-    {
-        identity.tid = tid;
-        identity.pid = pid;
-        identity.comm = comm;
-        identity.known |= KNOWN_TASK;
+    let [tid, pid] = note(read::<[u32; 2]>(task, config!(offsets.task_pid)), KNOWN_TASK, &mut known);
+    let cred = read::<u64>(task, config!(offsets.task_cred)).unwrap_or(0);
+    let task_uid = note(read::<u32>(cred, config!(offsets.cred_uid)), KNOWN_TASK_UID, &mut known);
+    let leader = read::<u64>(task, config!(offsets.task_group_leader)).unwrap_or(0);
+    let start = note(read::<u64>(leader, config!(offsets.task_start_boottime)), KNOWN_START, &mut known);
+    let exec_id = note(exec_id(task), KNOWN_EXEC, &mut known);
+    let comm = read::<[u64; 2]>(task, config!(offsets.task_comm)).unwrap_or_default();
+    set!(out.start_boot_ns = start);
+    set!(out.exec_id = exec_id);
+    set!(out.pid = pid);
+    set!(out.tid = tid);
+    set!(out.owner_uid = owner_uid);
+    set!(out.task_uid = task_uid);
+    set!(out.comm as [u64; 2] = comm);
+    set!(out.known = known);
+    set!(out.pad = 0);
+}
+
+#[inline(always)]
+fn exec_id(task: u64) -> Option<u64> {
+    if config!(offsets.exec_id_size) == 4 {
+        return read::<u32>(task, config!(offsets.task_self_exec_id)).map(u64::from);
     }
-    if let Some(uid) = read::<u64>(task, offsets.task_cred).and_then(|cred| read(cred, offsets.cred_uid)) {
-        identity.task_uid = uid;
-        identity.known |= KNOWN_TASK_UID;
+    read(task, config!(offsets.task_self_exec_id))
+}
+
+/// The value, or zero; and its bit in `known`.
+#[inline(always)]
+fn note<T: Default>(value: Option<T>, bit: u32, known: &mut u32) -> T {
+    match value {
+        Some(value) => {
+            *known |= bit;
+            value
+        }
+        None => T::default(),
     }
-    let leader = read::<u64>(task, offsets.task_group_leader);
-    if let Some(start) = leader.and_then(|leader| read(leader, offsets.task_start_boottime)) {
-        identity.start_boot_ns = start;
-        identity.known |= KNOWN_START;
-    }
-    let exec_id = if offsets.exec_id_size == 4 {
-        read::<u32>(task, offsets.task_self_exec_id).map(u64::from)
-    } else {
-        read::<u64>(task, offsets.task_self_exec_id)
-    };
-    if let Some(exec_id) = exec_id {
-        identity.exec_id = exec_id;
-        identity.known |= KNOWN_EXEC;
-    }
-    identity
 }

@@ -3,6 +3,8 @@
 //! Built for `bpfel-unknown-none` by `tracer/build.rs`; never runs on the host.
 #![no_std]
 #![no_main]
+// BPF is not among the architectures whose inline assembly is stable.
+#![feature(asm_experimental_arch)]
 
 mod emit;
 mod identity;

@@ -6,7 +6,7 @@ use tracer_ebpf::abi::{Config, Counter, KIND_COUNT};
 
 /// Set by user space before the load; constant for the verifier, which then drops the branches not taken.
 #[unsafe(no_mangle)]
-static CONFIG: Config = Config::EMPTY;
+pub static CONFIG: Config = Config::EMPTY;
 
 /// Events on their way to user space. The size here is a placeholder: user space sets it (`--ring-size`).
 #[map]
@@ -20,9 +20,14 @@ pub static COUNTERS: PerCpuArray<Counter> = PerCpuArray::with_max_entries(KIND_C
 #[map]
 pub static SCRATCH: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
 
-#[inline(always)]
-pub fn config() -> Config {
-    // SAFETY: CONFIG is initialised and never written; volatile because user space replaced the bytes before the load,
-    // so the compiler must not use the value it sees here.
-    unsafe { core::ptr::read_volatile(&raw const CONFIG) }
+/// Reads one field of [`CONFIG`], e.g. `config!(offsets.sock_uid)`.
+///
+/// Field by field, so that each read becomes one load at a constant address, whose value the verifier knows.
+macro_rules! config {
+    ($($path:tt)+) => {
+        // SAFETY: CONFIG is initialised and never written. Volatile because user space replaces the bytes before the
+        // load, so the compiler must not use the value that it sees here.
+        unsafe { core::ptr::read_volatile(&raw const $crate::maps::CONFIG.$($path)+) }
+    };
 }
+pub(crate) use config;

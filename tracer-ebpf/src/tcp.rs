@@ -4,8 +4,9 @@
 //! the only mark, and every event carries cookie and 5-tuple, so a lost event never orphans the later ones.
 //! Sockets that were open before the attach have no mark and stay invisible here.
 
+use core::arch::asm;
 use core::ffi::c_void;
-use core::ptr::read_volatile;
+use core::mem::offset_of;
 
 use aya_ebpf::bindings::{
     BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB, BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB, BPF_SOCK_OPS_STATE_CB,
@@ -15,12 +16,12 @@ use aya_ebpf::helpers::bpf_get_socket_cookie;
 use aya_ebpf::programs::SockOpsContext;
 use tracer_ebpf::abi::{
     FIN_ACKED, FIN_RECEIVED, KIND_TCP_ACCEPT, KIND_TCP_CLOSE, KIND_TCP_CONNECT, KIND_TCP_ESTABLISHED,
-    KIND_TCP_FAILED, KIND_TCP_LISTEN, KNOWN_ERROR, KNOWN_FIN, KNOWN_OWNER, Offsets, TcpEnd, TcpOpen, TcpReady,
+    KIND_TCP_FAILED, KIND_TCP_LISTEN, KNOWN_ERROR, KNOWN_FIN, KNOWN_OWNER, TcpEnd, TcpOpen, TcpReady,
     Tuple,
 };
 
-use crate::emit::{emit, skip};
-use crate::identity::{address_of, identity, owner, read};
+use crate::emit::{reserve, set, skip, submit};
+use crate::identity::{address_of, owner, read, write_identity};
 use crate::maps::config;
 
 /// `AF_INET`, include/linux/socket.h.
@@ -35,13 +36,46 @@ const TCP_CLOSING: u32 = 11;
 /// `enum sock_flags`, include/net/sock.h: set by `tcp_fin()` alone, when the peer's FIN arrives.
 const SOCK_DONE: u64 = 1 << 1;
 
-/// Reads one field of the context. Volatile: the verifier wants each access at a constant offset and of the declared
-/// width, so the compiler must neither merge nor move it.
+macro_rules! load {
+    ($width:literal, $value:ident, $ops:expr, $offset:expr) => {{
+        let word: u64;
+        // SAFETY: the kernel hands a valid context, and the verifier checks offset and width of every load.
+        unsafe {
+            asm!(
+                concat!("{0} = *(", $width, " *)({1} + {2})"),
+                out(reg) word,
+                in(reg) $ops,
+                const $offset,
+                options(pure, readonly, nostack, preserves_flags),
+            );
+        }
+        $value = word as _;
+    }};
+}
+/// Reads one field of the context: `field!(ops, name)`, or word `n` of an array with `field!(ops, name[n])`.
+///
+/// In assembly, because the verifier takes context loads only at constant offsets from the unchanged pointer, and LLVM
+/// merges plain loads of two branches into one with a computed offset, even volatile ones.
 macro_rules! field {
-    ($ops:expr, $($path:tt)+) => {
-        // SAFETY: the kernel hands a valid context; the verifier checks every access.
-        unsafe { read_volatile(&raw const (*$ops).$($path)+) }
-    };
+    ($ops:expr, $name:ident) => {{
+        let value: u32;
+        load!("u32", value, $ops, offset_of!(bpf_sock_ops, $name));
+        value
+    }};
+    ($ops:expr, $name:ident[$n:expr]) => {{
+        let value: u32;
+        load!("u32", value, $ops, offset_of!(bpf_sock_ops, $name) + 4 * $n);
+        value
+    }};
+}
+
+/// As [`field!`], for fields of 64 bits.
+macro_rules! field64 {
+    ($ops:expr, $name:ident) => {{
+        let value: u64;
+        load!("u64", value, $ops, offset_of!(bpf_sock_ops, $name));
+        value
+    }};
 }
 
 #[inline(always)]
@@ -68,13 +102,14 @@ fn opened(ctx: &SockOpsContext, kind: u16) {
         watch_states(ctx);
     }
     let Some(sk) = socket(ctx.ops) else { return };
-    let offsets = config().offsets;
-    emit(kind, |header| TcpOpen {
-        header,
-        cookie: cookie(ctx),
-        tuple: tuple(ctx.ops, remote, sk, &offsets),
-        identity: identity(sk, &offsets),
-    });
+    let Some(mut entry) = reserve::<TcpOpen>(kind) else { return };
+    let out = entry.as_mut_ptr();
+    set!(out.cookie = cookie(ctx));
+    // SAFETY: both are parts of the reserved entry.
+    let (tuple, identity) = unsafe { (&raw mut (*out).tuple, &raw mut (*out).identity) };
+    write_tuple(tuple, ctx.ops, remote, sk);
+    write_identity(identity, sk);
+    submit(kind, entry);
 }
 
 /// `tcp_init_transfer()`: the handshake is complete. In softirq, or in the peer's context on loopback.
@@ -94,53 +129,55 @@ fn ready(ctx: &SockOpsContext, kind: u16) {
         watch_states(ctx);
     }
     let Some(sk) = socket(ctx.ops) else { return };
-    let offsets = config().offsets;
-    let owner_uid = owner(sk, &offsets);
-    emit(kind, |header| TcpReady {
-        header,
-        cookie: cookie(ctx),
-        tuple: tuple(ctx.ops, remote, sk, &offsets),
-        owner_uid: owner_uid.unwrap_or(0),
-        srtt_us: srtt_us(ctx.ops),
-        known: known(owner_uid.is_some(), KNOWN_OWNER),
-        pad: 0,
-    });
+    let owner_uid = owner(sk);
+    let Some(mut entry) = reserve::<TcpReady>(kind) else { return };
+    let out = entry.as_mut_ptr();
+    set!(out.cookie = cookie(ctx));
+    // SAFETY: a part of the reserved entry.
+    write_tuple(unsafe { &raw mut (*out).tuple }, ctx.ops, remote, sk);
+    set!(out.owner_uid = owner_uid.unwrap_or(0));
+    set!(out.srtt_us = srtt_us(ctx.ops));
+    set!(out.known = known(owner_uid.is_some(), KNOWN_OWNER));
+    set!(out.pad = 0);
+    submit(kind, entry);
 }
 
 /// `tcp_set_state()` on a marked socket, in any context. Only the way to `TCP_CLOSE` is of interest.
 #[inline(always)]
 fn state_changed(ctx: &SockOpsContext) {
     // args[0] is the old state and args[1] the new one.
-    let new_state = field!(ctx.ops, __bindgen_anon_1.args[1]);
+    let new_state = field!(ctx.ops, __bindgen_anon_1[1]);
     if new_state != TCP_CLOSE {
         return;
     }
-    let old_state = field!(ctx.ops, __bindgen_anon_1.args[0]);
+    let old_state = field!(ctx.ops, __bindgen_anon_1[0]);
     let Some(sk) = socket(ctx.ops) else { return };
     let remote = remote_address(ctx.ops);
-    let offsets = config().offsets;
     let kind = if old_state == TCP_SYN_SENT { KIND_TCP_FAILED } else { KIND_TCP_CLOSE };
-    let owner_uid = owner(sk, &offsets);
-    let error = read::<u32>(sk, offsets.sock_err);
-    let fin = fin_flags(ctx.ops, sk, old_state, &offsets);
-    emit(kind, |header| TcpEnd {
-        header,
-        cookie: cookie(ctx),
-        tuple: tuple(ctx.ops, remote, sk, &offsets),
-        bytes_received: field!(ctx.ops, bytes_received),
-        bytes_acked: field!(ctx.ops, bytes_acked),
-        segs_in: field!(ctx.ops, segs_in),
-        segs_out: field!(ctx.ops, segs_out),
-        srtt_us: srtt_us(ctx.ops),
-        retransmits: field!(ctx.ops, total_retrans),
-        owner_uid: owner_uid.unwrap_or(0),
-        error: error.unwrap_or(0),
-        known: known(owner_uid.is_some(), KNOWN_OWNER)
+    let Some(mut entry) = reserve::<TcpEnd>(kind) else { return };
+    let out = entry.as_mut_ptr();
+    set!(out.cookie = cookie(ctx));
+    // SAFETY: a part of the reserved entry.
+    write_tuple(unsafe { &raw mut (*out).tuple }, ctx.ops, remote, sk);
+    set!(out.bytes_received = field64!(ctx.ops, bytes_received));
+    set!(out.bytes_acked = field64!(ctx.ops, bytes_acked));
+    set!(out.segs_in = field!(ctx.ops, segs_in));
+    set!(out.segs_out = field!(ctx.ops, segs_out));
+    set!(out.srtt_us = srtt_us(ctx.ops));
+    set!(out.retransmits = field!(ctx.ops, total_retrans));
+    let owner_uid = owner(sk);
+    let error = read::<u32>(sk, config!(offsets.sock_err));
+    let fin = fin_flags(ctx.ops, sk, old_state);
+    set!(out.owner_uid = owner_uid.unwrap_or(0));
+    set!(out.error = error.unwrap_or(0));
+    set!(
+        out.known = known(owner_uid.is_some(), KNOWN_OWNER)
             | known(error.is_some(), KNOWN_ERROR)
-            | known(fin.is_some(), KNOWN_FIN),
-        old_state: old_state as u16,
-        fin: fin.unwrap_or(0),
-    });
+            | known(fin.is_some(), KNOWN_FIN)
+    );
+    set!(out.old_state = old_state as u16);
+    set!(out.fin = fin.unwrap_or(0));
+    submit(kind, entry);
 }
 
 #[inline(always)]
@@ -150,13 +187,13 @@ fn known(is_known: bool, bit: u32) -> u32 {
 
 /// Which FINs the byte counters of the kernel include.
 #[inline(always)]
-fn fin_flags(ops: *const bpf_sock_ops, sk: u64, old_state: u32, offsets: &Offsets) -> Option<u16> {
-    let flags = read::<u64>(sk, offsets.sock_flags)?;
+fn fin_flags(ops: *const bpf_sock_ops, sk: u64, old_state: u32) -> Option<u16> {
+    let flags = read::<u64>(sk, config!(offsets.sock_flags))?;
     let mut fin = if flags & SOCK_DONE != 0 { FIN_RECEIVED } else { 0 };
     let acked = match old_state {
         TCP_FIN_WAIT2 => true,
         TCP_FIN_WAIT1 | TCP_CLOSING | TCP_LAST_ACK => {
-            field!(ops, snd_una) == read::<u32>(sk, offsets.tcp_write_seq)?
+            field!(ops, snd_una) == read::<u32>(sk, config!(offsets.tcp_write_seq))?
         }
         _ => false,
     };
@@ -177,11 +214,11 @@ fn watch_states(ctx: &SockOpsContext) {
 /// Address of the `struct sock`, or `None` where the kernel has only a request socket.
 #[inline(always)]
 fn socket(ops: *const bpf_sock_ops) -> Option<u64> {
-    let sk = field!(ops, __bindgen_anon_2.sk);
+    let sk = field64!(ops, __bindgen_anon_2) as *const c_void;
     if sk.is_null() {
         return None;
     }
-    Some(address_of(sk.cast::<c_void>()))
+    Some(address_of(sk))
 }
 
 #[inline(always)]
@@ -231,7 +268,7 @@ fn local_address(ops: *const bpf_sock_ops) -> Address {
 /// Loopback, and loopback was not asked for.
 #[inline(always)]
 fn unwanted(remote: Address) -> bool {
-    config().include_loopback == 0 && is_loopback(remote)
+    config!(include_loopback) == 0 && is_loopback(remote)
 }
 
 /// 127.0.0.0/8 (also v4-mapped) and `::1`.
@@ -244,20 +281,13 @@ fn is_loopback([a, b, c, d]: Address) -> bool {
 }
 
 #[inline(always)]
-fn tuple(ops: *const bpf_sock_ops, remote: Address, sk: u64, offsets: &Offsets) -> Tuple {
-    let netns = read::<u64>(sk, offsets.sock_net).and_then(|net| read::<u32>(net, offsets.net_inum));
-    Tuple {
-        local: bytes(local_address(ops)),
-        remote: bytes(remote),
-        // local_port is in host order, remote_port in network order in the upper half (little-endian).
-        local_port: field!(ops, local_port) as u16,
-        remote_port: ((field!(ops, remote_port) >> 16) as u16).swap_bytes(),
-        netns: netns.unwrap_or(0),
-    }
-}
-
-#[inline(always)]
-fn bytes(address: Address) -> [u8; 16] {
-    // SAFETY: same size, and every bit pattern is valid in both.
-    unsafe { core::mem::transmute(address) }
+fn write_tuple(out: *mut Tuple, ops: *const bpf_sock_ops, remote: Address, sk: u64) {
+    let net = read::<u64>(sk, config!(offsets.sock_net)).unwrap_or(0);
+    let netns = read::<u32>(net, config!(offsets.net_inum));
+    set!(out.local as Address = local_address(ops));
+    set!(out.remote as Address = remote);
+    // local_port is in host order, remote_port in network order in the upper half (little-endian).
+    set!(out.local_port = field!(ops, local_port) as u16);
+    set!(out.remote_port = ((field!(ops, remote_port) >> 16) as u16).swap_bytes());
+    set!(out.netns = netns.unwrap_or(0));
 }

@@ -3,8 +3,6 @@
 //! In: decoded events and a clock. Out: rendered lines in [`Lines`]. Every event of a connection gives exactly one
 //! record or is counted as not shown, so that the totals add up with the kernel's own counters.
 
-use std::collections::BTreeMap;
-
 use tracer_ebpf::abi::KNOWN_TASK;
 use wildmatch::WildMatch;
 
@@ -16,6 +14,7 @@ use crate::judge::{Expectations, Facts};
 use crate::record::connection::{self, News};
 use crate::record::{Action, EventKind, EventObject, Record, SCHEMA, StreamObject};
 use crate::sink::Format;
+use crate::tally::Tally;
 
 /// Which records are wanted. An empty list wants all.
 #[derive(Clone, Debug, Default)]
@@ -45,23 +44,18 @@ pub struct Lines {
     format: Format,
     seq: u64,
     buffer: Vec<u8>,
-    count: u64,
+    counts: Tally,
 }
 
 impl Lines {
     #[must_use]
     pub fn new(format: Format) -> Self {
-        Self { format, seq: 0, buffer: Vec::new(), count: 0 }
+        Self { format, seq: 0, buffer: Vec::new(), counts: Tally::default() }
     }
 
     fn next_seq(&mut self) -> u64 {
         self.seq += 1;
         self.seq
-    }
-
-    fn add(&mut self, record: &Record<'_>) {
-        self.format.render(record, &mut self.buffer);
-        self.count += 1;
     }
 
     /// Rendered bytes, whole lines.
@@ -70,20 +64,11 @@ impl Lines {
         &self.buffer
     }
 
-    /// Empties the buffer; returns how many records were in it.
-    pub fn clear(&mut self) -> u64 {
+    /// Empties the buffer; returns which records of connections were in it.
+    pub fn clear(&mut self) -> Tally {
         self.buffer.clear();
-        std::mem::take(&mut self.count)
+        std::mem::take(&mut self.counts)
     }
-}
-
-/// Counts of what went through.
-#[derive(Clone, Debug, Default)]
-pub struct Totals {
-    /// Records of connections, by action; evictions apart.
-    pub records: BTreeMap<&'static str, u64>,
-    /// Events that the filter left out.
-    pub not_shown: u64,
 }
 
 /// Everything behind the flow table.
@@ -94,7 +79,8 @@ pub struct Stages {
     /// First half of every flow id.
     pub boot: String,
     pub lines: Lines,
-    pub totals: Totals,
+    /// Events that the filter left out.
+    pub not_shown: Tally,
 }
 
 /// The chain behind the source.
@@ -120,15 +106,14 @@ impl Stages {
     fn show(&mut self, flow: &mut Flow, news: &News<'_>, at: BootTime, clock: Clock) {
         self.enrich(flow);
         if !self.filter.admits(news.action, flow.owner, &self.enricher) {
-            self.totals.not_shown += u64::from(news.counts_as.is_some());
+            self.not_shown[news.kind] += 1;
             return;
         }
-        if let Some(name) = news.counts_as {
-            *self.totals.records.entry(name).or_default() += 1;
-        }
         let seq = self.lines.next_seq();
+        let Lines { format, buffer, counts, .. } = &mut self.lines;
+        counts[news.kind] += 1;
         connection::with_record(flow, news, at, clock, &self.enricher, &self.boot, seq, |record| {
-            self.lines.add(record);
+            format.render(record, buffer);
         });
     }
 
@@ -188,6 +173,6 @@ impl Stages {
             error: None,
             tracer: Some(stream),
         };
-        self.lines.add(&record);
+        self.lines.format.render(&record, &mut self.lines.buffer);
     }
 }

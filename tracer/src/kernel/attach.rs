@@ -10,7 +10,7 @@ use aya::maps::{Map, MapData, PerCpuArray, RingBuf};
 use aya::programs::{CgroupAttachMode, ProgramError, SockOps};
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use thiserror::Error;
-use tracer_ebpf::abi::{Config, OFFSET_UNKNOWN, Offsets};
+use tracer_ebpf::abi::{Config, Offsets};
 
 use super::counters::Counters;
 use super::features::{CgroupRoot, Features};
@@ -22,10 +22,12 @@ const PROGRAM: &str = "tracer_sock_ops";
 
 #[derive(Debug, Error)]
 pub enum AttachError {
-    #[error("the programs could not be loaded: {0}")]
-    Load(#[source] EbpfError),
-    #[error("the kernel refused the program {program}: {error}")]
-    Verify { program: &'static str, error: ProgramError },
+    #[error("the maps could not be made: {}", causes(.0))]
+    Load(EbpfError),
+    #[error("the kernel's verifier refused the program {program}; it said last: {last_words}")]
+    Verify { program: &'static str, last_words: String },
+    #[error("the kernel refused to load the program {program}: {}", causes(error))]
+    Refused { program: &'static str, error: ProgramError },
     #[error("{program} could not be attached to the cgroup2 root {root}: {error}")]
     Attach { program: &'static str, root: String, error: String },
     #[error("the cgroup2 root {root} could not be opened: {error}")]
@@ -38,10 +40,12 @@ impl AttachError {
     /// Whether the kernel refused for lack of permission rather than for lack of a feature.
     #[must_use]
     pub fn is_permission(&self) -> bool {
-        let mut source = std::error::Error::source(self);
-        if let Self::Verify { error, .. } = self {
-            source = Some(error);
-        }
+        let mut source: Option<&(dyn std::error::Error + 'static)> = match self {
+            Self::Refused { error, .. } => Some(error),
+            Self::Load(error) => Some(error),
+            // The verifier's verdict has the errno of a missing permission, but is none.
+            Self::Verify { .. } | Self::Attach { .. } | Self::Cgroup { .. } | Self::Object(_) => None,
+        };
         while let Some(error) = source {
             let io = error.downcast_ref::<io::Error>();
             if io.is_some_and(|error| error.kind() == io::ErrorKind::PermissionDenied) {
@@ -66,7 +70,14 @@ pub struct Attached {
     pub ring: RingBuf<MapData>,
     pub counters: Counters,
     /// Owns programs and links.
-    _ebpf: Ebpf,
+    ebpf: Option<Ebpf>,
+}
+
+impl Attached {
+    /// Detaches the programs; ring and counters stay readable.
+    pub fn detach(&mut self) {
+        self.ebpf = None;
+    }
 }
 
 /// Loads and attaches.
@@ -78,8 +89,8 @@ pub fn attach(features: &Features, root: &CgroupRoot, settings: Settings) -> Res
     let mut ebpf = load(offsets, settings)?;
     let program = ebpf.program_mut(PROGRAM).ok_or(AttachError::Object(PROGRAM))?;
     let program: &mut SockOps =
-        program.try_into().map_err(|error| AttachError::Verify { program: PROGRAM, error })?;
-    program.load().map_err(|error| AttachError::Verify { program: PROGRAM, error })?;
+        program.try_into().map_err(|error| AttachError::Refused { program: PROGRAM, error })?;
+    program.load().map_err(refused)?;
 
     let path = root.path.display().to_string();
     let cgroup =
@@ -97,7 +108,7 @@ pub fn attach(features: &Features, root: &CgroupRoot, settings: Settings) -> Res
     Ok(Attached {
         ring: ring.ok_or(AttachError::Object("EVENTS"))?,
         counters: Counters::new(counters.ok_or(AttachError::Object("COUNTERS"))?),
-        _ebpf: ebpf,
+        ebpf: Some(ebpf),
     })
 }
 
@@ -111,6 +122,18 @@ fn load(offsets: Offsets, settings: Settings) -> Result<Ebpf, AttachError> {
         .map_max_entries("EVENTS", settings.ring_size)
         .load(OBJECT)
         .map_err(AttachError::Load)
+}
+
+/// Tells a verdict of the verifier, which leaves a log, from a refusal before it.
+fn refused(error: ProgramError) -> AttachError {
+    if let ProgramError::LoadError { verifier_log, .. } = &error {
+        let log = verifier_log.to_string();
+        let is_verdict = |line: &&str| !line.trim().is_empty() && !line.contains("processed ") && !line.contains("verification time") && !line.contains("stack depth");
+        if let Some(last) = log.lines().rfind(is_verdict) {
+            return AttachError::Verify { program: PROGRAM, last_words: last.trim().to_owned() };
+        }
+    }
+    AttachError::Refused { program: PROGRAM, error }
 }
 
 fn take(ebpf: &mut Ebpf, name: &str) -> Option<Map> {
@@ -129,10 +152,4 @@ pub fn causes(error: &(dyn std::error::Error + 'static)) -> String {
         source = error.source();
     }
     text
-}
-
-/// Whether an offset is known.
-#[must_use]
-pub fn is_known(offset: u32) -> bool {
-    offset != OFFSET_UNKNOWN
 }

@@ -11,12 +11,13 @@ use crate::enrich::Enricher;
 use crate::event::{Ending, What};
 use crate::flow::end::{Verdict, Volume, verdict, volume};
 use crate::flow::{Flow, community_id};
+use crate::tally::Kind;
 
 /// What is new about a flow.
 pub struct News<'a> {
     pub action: Action,
-    /// Name in the totals; `None` for records that no kernel event stands behind.
-    pub counts_as: Option<&'static str>,
+    /// What it is counted as.
+    pub kind: Kind,
     types: &'static [&'static str],
     rtt_us: Option<u32>,
     ending: Option<&'a Ending>,
@@ -26,7 +27,7 @@ impl<'a> News<'a> {
     /// The table was full and this flow had to go.
     pub const EVICTED: News<'static> = News {
         action: Action::Close,
-        counts_as: None,
+        kind: Kind::Evicted,
         types: &["connection", "end"],
         rtt_us: None,
         ending: None,
@@ -38,15 +39,15 @@ impl<'a> News<'a> {
         let start: &[&str] = &["connection", "start"];
         let info: &[&str] = &["connection", "info"];
         let end: &[&str] = &["connection", "end"];
-        let (action, name, types, rtt_us, ending) = match what {
-            What::Connect(_) => (Action::Connect, "connect", start, None, None),
-            What::Established(ready) => (Action::Established, "established", info, ready.rtt_us, None),
-            What::Accept(ready) => (Action::Accept, "accept", start, ready.rtt_us, None),
-            What::Failed(ending) => (Action::Failed, "failed", end, ending.rtt_us, Some(ending)),
-            What::Close(ending) => (Action::Close, "close", end, ending.rtt_us, Some(ending)),
+        let (action, kind, types, rtt_us, ending) = match what {
+            What::Connect(_) => (Action::Connect, Kind::Connect, start, None, None),
+            What::Established(ready) => (Action::Established, Kind::Established, info, ready.rtt_us, None),
+            What::Accept(ready) => (Action::Accept, Kind::Accept, start, ready.rtt_us, None),
+            What::Failed(ending) => (Action::Failed, Kind::Failed, end, ending.rtt_us, Some(ending)),
+            What::Close(ending) => (Action::Close, Kind::Close, end, ending.rtt_us, Some(ending)),
             What::Listen(_) => return None,
         };
-        Some(Self { action, counts_as: Some(name), types, rtt_us, ending })
+        Some(Self { action, kind, types, rtt_us, ending })
     }
 
     fn outcome(&self, verdict: &Verdict) -> Outcome {

@@ -85,7 +85,8 @@ impl Pretty {
         if let Some(lost) = &stream.lost {
             let kernel: u64 = lost.kernel.values().sum();
             let decode: u64 = lost.decode.values().sum();
-            let _ = write!(text, " {kernel} events in the kernel, {decode} unreadable, {} lines", lost.output);
+            let output: u64 = lost.output.values().sum();
+            let _ = write!(text, " {kernel} events in the kernel, {decode} unreadable, {output} not written");
         }
         text
     }
