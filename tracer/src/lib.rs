@@ -12,3 +12,4 @@
 pub mod clock;
 pub mod enrich;
 pub mod record;
+pub mod text;
