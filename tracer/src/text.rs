@@ -1,13 +1,13 @@
 //! Foreign bytes made safe to print.
 //!
-//! Process names, command lines and paths are chosen by whoever runs the process. Flows in: their bytes. Flows out: text
-//! that is one line, moves no cursor, hides nothing and reorders nothing, on a terminal as in a log. Nothing is lost:
-//! the form can be turned back into the bytes. Must never pass on a control character or drop one silently.
+//! Process names, command lines and paths are chosen by whoever runs the process. Flows in: their bytes. Flows out:
+//! text that is one line, moves no cursor, hides nothing and reorders nothing, on a terminal as in a log. Nothing is
+//! lost: the form can be turned back into the bytes. Must never pass on a control character or drop one silently.
 //!
-//! The form: printable characters stand for themselves. A backslash is `\\`. A byte below 0x20, 0x7f, or a byte that is
-//! not part of valid UTF-8 is `\xNN`. A character above that which does not show by itself (C1 controls, bidirectional and
-//! zero-width controls, line separators, tags) is `\u{N}` with its code point. So every backslash begins an escape,
-//! and `\x85` (a stray byte) differs from `\u{85}` (the control character NEL, validly encoded).
+//! The form: printable characters stand for themselves. A backslash is `\\`. A byte below 0x20, 0x7f, or a byte that
+//! is not part of valid UTF-8 is `\xNN`. A character above that which does not show by itself (C1 controls,
+//! bidirectional and zero-width controls, line separators, tags) is `\u{N}` with its code point. So every backslash
+//! begins an escape, and `\x85` (a stray byte) differs from `\u{85}` (the control character NEL, validly encoded).
 
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -25,7 +25,8 @@ pub fn printable(bytes: &[u8]) -> Cow<'_, str> {
 }
 
 /// As [`printable`], but at most `max` bytes of output; what is longer is cut between two characters (never inside an
-/// escape) and ends with `…`. `max` below 3 leaves no room for that mark: the text is then empty when it does not fit.
+/// escape) and ends with `…`. `max` below 3 leaves no room for that mark: the text is then empty when it does not
+/// fit.
 #[must_use]
 pub fn printable_within(bytes: &[u8], max: usize) -> Cow<'_, str> {
     match plain(bytes) {

@@ -1,12 +1,13 @@
 //! Android binary XML (ABX): a bounded reader of its tokens.
 //!
-//! Format: AOSP `BinaryXmlSerializer.java`. `ABX\0`, then tokens: one byte, command in the low four bits, type of the value
-//! in the high four, then the value, big-endian. Names are interned: index 0xffff announces a new string, any other
-//! number repeats an earlier one. Strings are two bytes of length and that many bytes of (modified) UTF-8.
+//! Format: AOSP `BinaryXmlSerializer.java`. `ABX\0`, then tokens: one byte, command in the low four bits, type of
+//! the value in the high four, then the value, big-endian. Names are interned: index 0xffff announces a new string,
+//! any other number repeats an earlier one. Strings are two bytes of length and that many bytes of (modified) UTF-8.
 //!
 //! Our own reader rather than the crate `android-abx`, because a warning must name the byte where a file is bad (the
-//! crate does not tell), and because the crate keeps all attributes of an element: 64 MiB of them would take more than a
-//! gigabyte. This one borrows from the file and keeps nothing but the interned names. The tests compare the two.
+//! crate does not tell), and because the crate keeps all attributes of an element: 64 MiB of them would take more
+//! than a gigabyte. This one borrows from the file and keeps nothing but the interned names. The tests compare the
+//! two.
 
 /// First bytes of every such file.
 pub const MAGIC: &[u8] = b"ABX\0";

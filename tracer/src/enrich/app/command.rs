@@ -11,8 +11,8 @@ const RIGHT: [usize; 2] = [0, 5];
 /// What is not known.
 const UNKNOWN: &str = "-";
 
-/// Writes the table to `out`, remarks for a person to `notes` (stderr). With `json` one object a line, as in records. On a
-/// plain Linux these are the users of `etc/passwd`.
+/// Writes the table to `out`, remarks for a person to `notes` (stderr). With `json` one object a line, as in
+/// records. On a plain Linux these are the users of `etc/passwd`.
 ///
 /// # Errors
 /// When writing fails.

@@ -9,7 +9,7 @@ use rustix::fs::{FileType, Mode, OFlags, fstat, open};
 
 use crate::text::printable_within;
 
-/// Most bytes read of one file. The largest `packages.xml` seen on devices is below 10 MB.
+/// Most bytes read of one file: many times what a device with a thousand packages writes.
 pub const MAX_BYTES: usize = 64 << 20;
 /// Longest excerpt of a file's content in a warning.
 const EXCERPT: usize = 80;

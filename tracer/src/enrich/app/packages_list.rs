@@ -2,13 +2,13 @@
 //!
 //! Fields, by release (AOSP `Settings.java`, `writePackageListLPrInternal`):
 //! `name uid debuggable dataDir seinfo gids`, from Android 10 also `profileableByShell versionCode`, from Android 12
-//! also `profileable` and `@system`, `@product`, the installer's package name or `@null`. So at least six fields are there always: a line
-//! with fewer was cut and its uid must not be trusted.
+//! also `profileable` and `@system`, `@product`, the installer's package name or `@null`. So at least six fields are
+//! there always: a line with fewer was cut and its uid must not be trusted.
 
 use super::file::{Trouble, excerpt};
 use super::uid;
 
-/// A line holds all group ids of the package for all users; real ones stay below 1 KiB.
+/// A line holds the package's group ids for all users; that stays far below this.
 const MAX_LINE: usize = 64 << 10;
 /// More packages than any device has; bounds the memory that a hostile file can take.
 pub const MAX_PACKAGES: usize = 50_000;

@@ -12,7 +12,7 @@ use super::file::{Trouble, excerpt};
 use super::packages_list::{MAX_PACKAGES, package_name};
 use super::{uid, xml_text};
 
-/// Real files nest six deep.
+/// Real files nest less than ten deep.
 pub const MAX_DEPTH: usize = 64;
 
 /// `ApplicationInfo.FLAG_SYSTEM`: on the system image.
@@ -20,22 +20,10 @@ const FLAG_SYSTEM: i64 = 1 << 0;
 /// `ApplicationInfo.FLAG_UPDATED_SYSTEM_APP`.
 const FLAG_UPDATED_SYSTEM_APP: i64 = 1 << 7;
 
-/// First directory of paths that belong to the system image. The last four are those of device makers (Samsung, Xiaomi).
-const SYSTEM_DIRECTORIES: [&str; 13] = [
-    "system",
-    "system_ext",
-    "product",
-    "vendor",
-    "odm",
-    "oem",
-    "apex",
-    "system_dlkm",
-    "vendor_dlkm",
-    "prism",
-    "optics",
-    "preload",
-    "cust",
-];
+/// First directory of paths that belong to the system image. The last four are those of device makers (Samsung,
+/// Xiaomi).
+const SYSTEM_DIRECTORIES: [&str; 11] =
+    ["system", "system_ext", "product", "vendor", "odm", "oem", "apex", "prism", "optics", "preload", "cust"];
 
 /// What the file says about one package.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

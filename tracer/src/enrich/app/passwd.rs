@@ -1,5 +1,5 @@
-//! `passwd(5)` files: uid → user name. On plain Linux `etc/passwd`; on Android the partitions' own, for the ids that the
-//! device maker hands out.
+//! `passwd(5)` files: uid → user name. On plain Linux `etc/passwd`; on Android the partitions' own, for the ids that
+//! the device maker hands out.
 
 use super::file::{Missing, Trouble, read};
 use super::packages_list::MAX_PACKAGES;
@@ -8,8 +8,8 @@ use std::path::Path;
 /// `login_name_max` of Linux.
 const MAX_NAME: usize = 256;
 
-/// Uid and name of every usable line of the file at `path`, the first name of a uid first. Lines that are not of the form
-/// (comments, NIS entries) are passed over, as libc does. A missing file has no names.
+/// Uid and name of every usable line of the file at `path`, the first name of a uid first. Lines that are not of the
+/// form (comments, NIS entries) are passed over, as libc does. A missing file has no names.
 pub fn load(path: &Path, warnings: &mut Vec<String>) -> Vec<(u32, String)> {
     let mut trouble = Trouble::new(path);
     let names = read(path, Missing::Ignore, &mut trouble).map(|bytes| parse(&bytes)).unwrap_or_default();

@@ -172,6 +172,14 @@ fn all_packages_of_a_shared_uid_are_there_each_with_its_own_facts() {
 }
 
 #[test]
+fn a_brief_object_names_all_packages_and_leaves_out_their_single_facts() {
+    let table = clean("15");
+    let mut full = json(&table, 10_140);
+    full.as_object_mut().unwrap().remove("members");
+    assert_eq!(serde_json::to_value(table.lookup(10_140).unwrap().brief()).unwrap(), full);
+}
+
+#[test]
 fn an_updated_system_app_stays_preinstalled_and_not_removable() {
     for release in ["9", "12", "15"] {
         let table = clean(release);

@@ -74,7 +74,8 @@ impl Parts {
         Some(Self { user, app_id, range })
     }
 
-    /// App id under which packages are registered: of the app itself for its SDK sandbox, none for isolated processes.
+    /// App id under which packages are registered: of the app itself for its SDK sandbox, none for isolated
+    /// processes.
     #[must_use]
     pub fn package_id(self) -> Option<u32> {
         match self.range {
