@@ -357,8 +357,8 @@ impl JsonSchema for Decimal {
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct AppObject<'a> {
     /// Every package that shares the uid, sorted. Absent when the uid is not in the package list.
-    #[serde(skip_serializing_if = "<[&str]>::is_empty")]
-    pub package: &'a [&'a str],
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    pub package: &'a [String],
     /// The uid as the kernel knows it, Android user included.
     pub uid: u32,
     /// Android user (profile): uid / 100000.
@@ -372,7 +372,7 @@ pub struct AppObject<'a> {
     /// The owner of the device can uninstall it. For a shared uid: every package can be.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub removable: Option<bool>,
-    /// A preinstalled app that was updated after the system image was made.
+    /// A preinstalled app that was updated after the system image was made. For a shared uid: at least one was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub updated: Option<bool>,
     /// Version code; only where the uid has one package, else see `members`.
@@ -382,14 +382,14 @@ pub struct AppObject<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub installer: Option<&'a str>,
     /// Each package of a shared uid by itself.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub members: Vec<AppMember<'a>>,
+    #[serde(skip_serializing_if = "<[AppMember]>::is_empty")]
+    pub members: &'a [AppMember],
 }
 
 /// One package of a shared uid.
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct AppMember<'a> {
-    pub package: &'a str,
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct AppMember {
+    pub package: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub preinstalled: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -399,7 +399,7 @@ pub struct AppMember<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub installer: Option<&'a str>,
+    pub installer: Option<String>,
 }
 
 /// How owner and process of this connection were found out.
