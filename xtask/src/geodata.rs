@@ -123,7 +123,8 @@ fn database(from: Option<&Path>, cache: &Path) -> Result<Vec<u8>> {
     Ok(file)
 }
 
-type Key = (Option<Country>, Option<u32>);
+/// Country and AS number.
+type Key = source::Both<Country, u32>;
 
 /// One record for each pair of country and network, those of the most ranges first: they share pages.
 fn number_records(merged: &[Span<Key>], networks: &Networks) -> Result<(Vec<Value>, Vec<Span<u32>>)> {

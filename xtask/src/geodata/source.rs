@@ -132,11 +132,14 @@ impl Networks {
     }
 }
 
+/// What two sources say about the same addresses.
+pub type Both<A, B> = (Option<A>, Option<B>);
+
 /// Ranges in which both sources say one thing, without those of which neither says anything.
 pub fn merge<A: Copy + PartialEq, B: Copy + PartialEq>(
     a: &[Span<A>],
     b: &[Span<B>],
-) -> Result<Vec<Span<(Option<A>, Option<B>)>>> {
+) -> Result<Vec<Span<Both<A, B>>>> {
     let mut edges = Vec::with_capacity(2 * (a.len() + b.len()));
     for (start, end) in a.iter().map(|s| (s.start, s.end)).chain(b.iter().map(|s| (s.start, s.end))) {
         edges.extend([start, end.checked_add(1).context("a range up to the last address")?]);
