@@ -1,7 +1,7 @@
 //! One function per command; `run` has a module of its own.
 
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::CommandFactory;
 
@@ -70,7 +70,9 @@ fn apps(args: AppsArgs) -> Result<(), Failure> {
     let root = args.data.android_root.unwrap_or_else(|| PathBuf::from("/"));
     let (table, warnings) = AppTable::load(&root, given);
     warn(&warnings);
-    app::print(&table, args.json, &mut io::BufWriter::new(io::stdout().lock()))?;
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    app::print(&table, args.json, &mut out, &mut io::stderr())?;
+    out.flush()?;
     Ok(())
 }
 
@@ -90,7 +92,7 @@ fn load_geo(data: &DataArgs) -> Result<Geo, Failure> {
 ///
 /// # Errors
 /// The file with its reason.
-pub fn geo_or_usage<P: AsRef<Path>>(files: &[P]) -> Result<(Geo, Vec<String>), Failure> {
+pub fn geo_or_usage(files: &[PathBuf]) -> Result<(Geo, Vec<String>), Failure> {
     Geo::load(files, Clock::wall()).map_err(|error| Failure::usage(error.to_string()))
 }
 

@@ -67,13 +67,11 @@ impl TryFrom<RunArgs> for Config {
 }
 
 fn country(code: &str) -> Result<String, Failure> {
-    let code = code.trim().to_ascii_uppercase();
-    if geo::country_name(&code).is_none() {
-        return Err(Failure::usage(format!(
+    geo::country(code.trim()).map(|country| country.code.to_owned()).ok_or_else(|| {
+        Failure::usage(format!(
             "--home {code}: not a country code; give ISO 3166-1 alpha-2 codes such as SE or SE,NO"
-        )));
-    }
-    Ok(code)
+        ))
+    })
 }
 
 impl From<EventArg> for Action {

@@ -34,8 +34,8 @@ impl Filter {
     }
 
     fn admits_app(&self, uid: u32, enricher: &Enricher) -> bool {
-        let app = enricher.apps.app(uid);
-        app.is_some_and(|app| app.package.iter().any(|name| self.apps.iter().any(|glob| glob.matches(name))))
+        let app = enricher.apps.lookup(uid);
+        app.is_some_and(|app| app.packages().iter().any(|name| self.apps.iter().any(|glob| glob.matches(name))))
     }
 }
 
@@ -122,7 +122,7 @@ impl Stages {
         if flow.process.is_none()
             && let Some(identity) = flow.identity.filter(|identity| identity.known & KNOWN_TASK != 0)
         {
-            flow.process = Some(self.enricher.processes.resolve(&identity));
+            flow.process = self.enricher.processes.resolve(&identity);
         }
         if flow.flags.is_none() {
             flow.flags = Some(self.judge(flow));
@@ -134,10 +134,10 @@ impl Stages {
             return Vec::new();
         }
         let place = self.enricher.geo.lookup(flow.tuple.remote_ip());
-        let app = flow.owner.and_then(|uid| self.enricher.apps.app(uid));
+        let app = flow.owner.and_then(|uid| self.enricher.apps.lookup(uid).map(|app| app.brief()));
         let who = match (&app, &flow.process, flow.owner) {
             (Some(app), _, _) if !app.package.is_empty() => app.package.join(", "),
-            (_, Some(_), Some(uid)) => format!("{} (uid {uid})", connection::comm(flow)),
+            (_, Some(_), Some(uid)) => format!("{} (uid {uid})", connection::comm(flow).unwrap_or_default()),
             (_, None, Some(uid)) => format!("uid {uid}"),
             _ => "a process that is not known".to_owned(),
         };
@@ -145,8 +145,8 @@ impl Stages {
             direction: flow.direction,
             who: &who,
             preinstalled: app.is_some_and(|app| app.preinstalled == Some(true)),
-            country: place.country,
-            country_name: place.country_name,
+            country: place.country.map(|country| country.code),
+            country_name: place.country.map(|country| country.name),
         })
     }
 

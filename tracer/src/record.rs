@@ -5,6 +5,7 @@
 //! never `null`, `""`, `"?"` or a made-up `0`. Within a major version of [`SCHEMA`] fields are only added.
 //! `docs/schema.md` explains every field; `tracer schema` prints the JSON Schema made from these types.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use schemars::JsonSchema;
@@ -113,7 +114,9 @@ pub enum Action {
     Start,
     /// Events or records were lost; exact counts.
     Loss,
-    /// Something about the data files changed or is wrong; the stream goes on.
+    /// Data files were read again.
+    Reload,
+    /// Something is wrong that the stream can go on with.
     Warning,
     /// Last record of a stream.
     Stop,
@@ -331,7 +334,7 @@ pub struct UserObject<'a> {
     pub id: Decimal,
     /// Name of the uid: Android's AID name, or the one in `/etc/passwd`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub name: Option<&'a str>,
+    pub name: Option<Cow<'a, str>>,
 }
 
 /// A number that ECS wants as a string.
@@ -381,7 +384,7 @@ pub struct AppObject<'a> {
     /// Package that installed it; only where the uid has one package, else see `members`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub installer: Option<&'a str>,
-    /// Each package of a shared uid by itself.
+    /// Each package of a uid that is shared by up to eight; `tracer apps --json` describes more.
     #[serde(skip_serializing_if = "<[AppMember]>::is_empty")]
     pub members: &'a [AppMember],
 }

@@ -6,6 +6,7 @@ use crate::record::{Direction, End, Side};
 /// `enum tcp_state`, include/net/tcp_states.h.
 mod state {
     pub const SYN_SENT: u16 = 2;
+    #[cfg(test)]
     pub const FIN_WAIT1: u16 = 4;
     pub const FIN_WAIT2: u16 = 5;
     pub const LAST_ACK: u16 = 9;

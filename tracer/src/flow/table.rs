@@ -4,7 +4,7 @@
 //! they carry. When the table is full, the flow that nothing was heard of for the longest time makes room and is
 //! handed out, so that the stream can say so.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use lru::LruCache;
 use tracer_ebpf::abi::{Identity, KNOWN_OWNER, KNOWN_TASK_UID};
@@ -47,7 +47,7 @@ pub struct Flow {
     pub progress: Progress,
     pub community: Hash,
     /// Kept by `enrich` from the first record on: at the end the process is often gone.
-    pub process: Option<Rc<Process>>,
+    pub process: Option<Arc<Process>>,
     /// Kept by `judge` from the first record on; `None` before.
     pub flags: Option<Vec<Flag>>,
 }

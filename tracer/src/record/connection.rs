@@ -8,6 +8,8 @@ use tracer_ebpf::abi::{KNOWN_TASK, KNOWN_TASK_UID};
 use super::*;
 use crate::clock::{BootTime, Clock};
 use crate::enrich::Enricher;
+use crate::enrich::app::App;
+use crate::enrich::process::thread_name;
 use crate::event::{Ending, What};
 use crate::flow::end::{Verdict, Volume, verdict, volume};
 use crate::flow::{Flow, community_id};
@@ -64,12 +66,10 @@ impl<'a> News<'a> {
     }
 }
 
-/// Name of the calling thread, cut at its NUL and made printable.
+/// Name of the calling thread.
 #[must_use]
-pub fn comm(flow: &Flow) -> Cow<'_, str> {
-    let Some(identity) = &flow.identity else { return Cow::Borrowed("") };
-    let end = identity.comm.iter().position(|&byte| byte == 0).unwrap_or(identity.comm.len());
-    crate::text::printable(identity.comm.get(..end).unwrap_or_default())
+pub fn comm(flow: &Flow) -> Option<Cow<'_, str>> {
+    flow.identity.as_ref().and_then(thread_name)
 }
 
 /// Puts the record together and lends it to `use_it`: the record borrows from the flow and from the tables.
@@ -121,9 +121,9 @@ pub fn with_record(
         }),
         source: Some(source),
         destination: Some(destination),
-        process: process(flow, &comm, clock, enricher),
+        process: process(flow, comm.as_deref(), clock, enricher),
         user: flow.owner.map(|uid| user(uid, enricher)),
-        app: flow.owner.and_then(|uid| enricher.apps.app(uid)),
+        app: flow.owner.and_then(|uid| enricher.apps.lookup(uid)).map(|app| app_object(&app)),
         attribution: Some(attribution(flow)),
         flags: flow.flags.as_deref().unwrap_or_default(),
         error: end.error.map(|code| ErrorObject { code }),
@@ -168,13 +168,8 @@ fn endpoint(ip: IpAddr, port: u16, enricher: &Enricher) -> Endpoint<'_> {
         scope: place.scope,
         nat64: place.nat64.map(IpAddr::V4),
         anycast: place.anycast,
-        geo: place
-            .country
-            .map(|country_iso_code| GeoObject { country_iso_code, country_name: place.country_name }),
-        asn: place.asn.map(|number| AsObject {
-            number,
-            organization: place.as_name.map(|name| OrganizationObject { name }),
-        }),
+        geo: place.geo_object(),
+        asn: place.as_object(),
         bytes: None,
         packets: None,
     }
@@ -182,7 +177,7 @@ fn endpoint(ip: IpAddr, port: u16, enricher: &Enricher) -> Endpoint<'_> {
 
 fn process<'a>(
     flow: &'a Flow,
-    comm: &'a str,
+    comm: Option<&'a str>,
     clock: Clock,
     enricher: &'a Enricher,
 ) -> Option<ProcessObject<'a>> {
@@ -190,7 +185,7 @@ fn process<'a>(
     let process = flow.process.as_deref();
     Some(ProcessObject {
         pid: identity.pid,
-        name: comm,
+        name: comm?,
         thread: Some(ThreadObject { id: identity.tid }),
         executable: process.and_then(|process| process.executable.as_deref()),
         command_line: process.and_then(|process| process.command_line.as_deref()),
@@ -205,6 +200,14 @@ fn process<'a>(
 
 fn user(uid: u32, enricher: &Enricher) -> UserObject<'_> {
     UserObject { id: Decimal(uid), name: enricher.apps.user_name(uid) }
+}
+
+/// Packages of a shared uid that are described one by one in every record; of more (uid 1000 has some sixty) a record
+/// names all, and `tracer apps --json` describes them.
+const MEMBERS_IN_RECORD: usize = 8;
+
+fn app_object<'a>(app: &App<'a>) -> AppObject<'a> {
+    if app.members().len() <= MEMBERS_IN_RECORD { app.object() } else { app.brief() }
 }
 
 fn attribution(flow: &Flow) -> Attribution {

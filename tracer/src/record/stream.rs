@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::clock::Timestamp;
 use crate::enrich::geo::DatabaseInfo;
 
-/// Payload of `start`, `loss`, `warning` and `stop` records, under `tracer`.
+/// Payload of `start`, `reload`, `loss`, `warning` and `stop` records, under `tracer`.
 #[derive(Debug, Default, Serialize, JsonSchema)]
 pub struct StreamObject<'a> {
     /// Version of the program: `start`.
@@ -23,10 +23,10 @@ pub struct StreamObject<'a> {
     /// How each capability is got on this kernel: `start`.
     #[serde(skip_serializing_if = "<[CapabilityObject]>::is_empty")]
     pub capabilities: &'a [CapabilityObject],
-    /// Geo databases in use, most important first: `start`, and `warning` after a reload.
+    /// Geo databases in use, most important first: `start` and `reload`.
     #[serde(skip_serializing_if = "<[DatabaseInfo]>::is_empty")]
     pub geo: &'a [DatabaseInfo],
-    /// Number of packages known by uid: `start`, on Android.
+    /// Number of packages known by uid: `start` and `reload`, on Android.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub packages: Option<usize>,
     /// A sentence for a person: `warning`, `stop`.

@@ -18,8 +18,10 @@ use tokio::io::unix::AsyncFd;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
+use crate::clock::Timestamp;
 use crate::enrich::Enricher;
 use crate::enrich::app::{self, AppTable};
+use crate::enrich::geo::{Database, GeoError, load_file};
 
 /// Changes come in swarms (write, rename, chown): wait until the swarm is over.
 const SETTLE: Duration = Duration::from_millis(200);
@@ -43,12 +45,25 @@ struct Wanted {
 /// What was read again.
 pub struct Reloaded {
     apps: Option<(AppTable, Vec<String>)>,
+    geo: Vec<Result<Database, GeoError>>,
 }
 
 impl Reloaded {
-    /// Swaps the tables in; returns the warnings.
-    pub fn apply(self, enricher: &mut Enricher) -> Vec<String> {
+    /// Swaps the tables in; returns the warnings. What could not be read stays as it was.
+    pub fn apply(self, enricher: &mut Enricher, now: Timestamp) -> Vec<String> {
         let mut warnings = Vec::new();
+        let reads_geo = !self.geo.is_empty();
+        for file in self.geo {
+            match file {
+                Ok(database) => {
+                    enricher.geo.replace(database);
+                }
+                Err(error) => warnings.push(format!("{error}; the old data stays in use")),
+            }
+        }
+        if reads_geo {
+            warnings.extend(enricher.geo.age_warnings(now));
+        }
         if let Some((apps, more)) = self.apps {
             enricher.apps = apps;
             warnings.extend(more);
@@ -110,7 +125,11 @@ impl Reloader {
 }
 
 fn read_again(paths: &Paths, wanted: Wanted) -> Reloaded {
-    Reloaded { apps: wanted.apps.then(|| AppTable::load(&paths.android_root, paths.explicit)) }
+    let files = if wanted.geo { paths.geo.as_slice() } else { &[] };
+    Reloaded {
+        apps: wanted.apps.then(|| AppTable::load(&paths.android_root, paths.explicit)),
+        geo: files.iter().map(|path| load_file(path)).collect(),
+    }
 }
 
 async fn finished(task: &mut Option<JoinHandle<Reloaded>>) -> Option<Reloaded> {

@@ -167,7 +167,12 @@ impl Session {
 
     /// Takes over data files that were read again.
     pub fn apply(&mut self, reloaded: Reloaded) {
-        let warnings = reloaded.apply(&mut self.pipeline.stages.enricher);
+        let enricher = &mut self.pipeline.stages.enricher;
+        let warnings = reloaded.apply(enricher, Clock::wall());
+        let geo = enricher.geo.databases().to_vec();
+        let packages = enricher.apps.package_count();
+        let message = Some("data files were read again");
+        self.report(Action::Reload, StreamObject { geo: &geo, packages, message, ..StreamObject::default() });
         self.warn(&warnings);
     }
 

@@ -13,7 +13,7 @@ use crate::commands::geo_or_usage;
 use crate::config::Config;
 use crate::enrich::Enricher;
 use crate::enrich::app::AppTable;
-use crate::enrich::process::ProcessTable;
+use crate::enrich::process::{self, ProcessTable};
 use crate::failure::Failure;
 use crate::flow::FlowTable;
 use crate::judge::Expectations;
@@ -39,7 +39,7 @@ pub fn start(config: Config) -> Result<(Session, Paths), Failure> {
     // Last, so that the ring is read from the first event on.
     let (attached, capabilities) = attach(&features, &config)?;
 
-    let enricher = Enricher { apps, processes: ProcessTable::new(), geo };
+    let enricher = Enricher { apps, processes: ProcessTable::new(process::DEFAULT_CAPACITY), geo };
     let stages = Stages {
         enricher,
         expectations: Expectations { home: config.home.clone() },
@@ -49,7 +49,7 @@ pub fn start(config: Config) -> Result<(Session, Paths), Failure> {
         not_shown: Tally::default(),
     };
     let pipeline = Pipeline { flows: FlowTable::new(config.max_flows), stages };
-    let databases = pipeline.stages.enricher.geo.databases();
+    let databases = pipeline.stages.enricher.geo.databases().to_vec();
     let packages = pipeline.stages.enricher.apps.package_count();
     let mut session = Session::new(attached, pipeline, output, started);
     let android_root = config.android_root.display().to_string();

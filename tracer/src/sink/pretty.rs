@@ -29,7 +29,7 @@ impl Pretty {
     pub fn render(&self, record: &Record<'_>, line: &mut Vec<u8>) {
         let text = match record.event.action {
             Action::Established | Action::Failed | Action::Accept => self.connection(record),
-            Action::Start | Action::Loss | Action::Warning | Action::Stop => self.stream(record),
+            Action::Start | Action::Reload | Action::Loss | Action::Warning | Action::Stop => self.stream(record),
             Action::Connect | Action::Close => return,
         };
         line.extend_from_slice(text.as_bytes());
@@ -73,6 +73,7 @@ impl Pretty {
         let Some(stream) = &record.tracer else { return text };
         let (colour, what) = match record.event.action {
             Action::Start => (DIM, "start"),
+            Action::Reload => (DIM, "reload"),
             Action::Stop => (DIM, "stop"),
             Action::Loss => (RED, "LOST"),
             _ => (YELLOW, "warning"),
@@ -108,8 +109,8 @@ fn who(record: &Record<'_>) -> String {
         let more = app.package.len() - 1;
         return if more == 0 { first.to_string() } else { format!("{first} +{more}") };
     }
-    let user = record.user.as_ref().map(|user| match user.name {
-        Some(name) => name.to_owned(),
+    let user = record.user.as_ref().map(|user| match &user.name {
+        Some(name) => name.to_string(),
         None => user.id.0.to_string(),
     });
     match (&record.process, user) {

@@ -46,7 +46,7 @@ pub fn print(table: &AppTable, json: bool, out: &mut dyn Write, notes: &mut dyn 
 fn print_users(table: &AppTable, json: bool, out: &mut dyn Write) -> io::Result<()> {
     if json {
         for (uid, name) in table.listed_names() {
-            write_json(out, &UserObject { id: Decimal(*uid), name: Some(name) })?;
+            write_json(out, &UserObject { id: Decimal(*uid), name: Some(name.as_str().into()) })?;
         }
         return Ok(());
     }
