@@ -35,7 +35,9 @@ impl Filter {
 
     fn admits_app(&self, uid: u32, enricher: &Enricher) -> bool {
         let app = enricher.apps.lookup(uid);
-        app.is_some_and(|app| app.packages().iter().any(|name| self.apps.iter().any(|glob| glob.matches(name))))
+        app.is_some_and(|app| {
+            app.packages().iter().any(|name| self.apps.iter().any(|glob| glob.matches(name)))
+        })
     }
 }
 

@@ -14,7 +14,9 @@ use serde::Serialize;
 use crate::clock::Timestamp;
 
 pub mod connection;
+mod schema;
 mod stream;
+pub use schema::schema;
 pub use stream::*;
 
 /// Name and version of the record form, in every record.

@@ -28,7 +28,11 @@ pub struct Verdict {
 pub fn verdict(ending: &Ending) -> Verdict {
     let Some(errno) = ending.error else { return Verdict::default() };
     if errno == 0 {
-        return Verdict { end: Some(end_without_error(ending.old_state)), by: side(ending.old_state), error: None };
+        return Verdict {
+            end: Some(end_without_error(ending.old_state)),
+            by: side(ending.old_state),
+            error: None,
+        };
     }
     let (name, end, by) = by_errno(errno);
     Verdict { end: Some(end), by, error: Some(name) }

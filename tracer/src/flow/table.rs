@@ -150,11 +150,9 @@ impl FlowTable {
                 flow.set_opener(identity);
                 self.insert(flow)
             }
-            What::Established(ready) => {
-                self.continue_or_begin(event, Direction::Egress, |flow| {
-                    flow.set_owner(ready.owner);
-                })
-            }
+            What::Established(ready) => self.continue_or_begin(event, Direction::Egress, |flow| {
+                flow.set_owner(ready.owner);
+            }),
             What::Accept(ready) => {
                 let mut flow = Flow::new(event, Progress::Established, Some(Direction::Ingress));
                 flow.opened = Some(event.at);
@@ -191,10 +189,8 @@ impl FlowTable {
     }
 
     fn end(&mut self, event: &Event, direction: Option<Direction>, owner: Option<u32>) -> Step<'_> {
-        let mut flow = self
-            .flows
-            .pop(&event.cookie)
-            .unwrap_or_else(|| Flow::new(event, Progress::Ended, direction));
+        let mut flow =
+            self.flows.pop(&event.cookie).unwrap_or_else(|| Flow::new(event, Progress::Ended, direction));
         flow.progress = Progress::Ended;
         flow.set_owner(owner);
         Step { flow: self.ended.insert(flow), evicted: None }

@@ -73,7 +73,10 @@ pub fn comm(flow: &Flow) -> Option<Cow<'_, str>> {
 }
 
 /// Puts the record together and lends it to `use_it`: the record borrows from the flow and from the tables.
-#[allow(clippy::too_many_arguments, reason = "a record has that many sources; a struct would only rename them")]
+#[allow(
+    clippy::too_many_arguments,
+    reason = "a record has that many sources; a struct would only rename them"
+)]
 pub fn with_record(
     flow: &Flow,
     news: &News<'_>,
@@ -189,10 +192,9 @@ fn process<'a>(
         thread: Some(ThreadObject { id: identity.tid }),
         executable: process.and_then(|process| process.executable.as_deref()),
         command_line: process.and_then(|process| process.command_line.as_deref()),
-        parent: process.and_then(|process| process.parent.as_ref()).map(|parent| ParentObject {
-            pid: parent.pid,
-            name: parent.name.as_deref(),
-        }),
+        parent: process
+            .and_then(|process| process.parent.as_ref())
+            .map(|parent| ParentObject { pid: parent.pid, name: parent.name.as_deref() }),
         start: process.and_then(|process| process.start).map(|start| clock.at(start)),
         user: (identity.known & KNOWN_TASK_UID != 0).then(|| user(identity.task_uid, enricher)),
     })

@@ -216,7 +216,7 @@ impl Session {
 
     fn totals(&self, kernel: &crate::kernel::counters::Totals) -> TotalsObject {
         let cpu = clock_gettime(ClockId::ProcessCPUTime);
-        let milliseconds = cpu.tv_sec.saturating_mul(1000).saturating_add(i64::from(cpu.tv_nsec) / 1_000_000);
+        let milliseconds = cpu.tv_sec.saturating_mul(1000).saturating_add(cpu.tv_nsec / 1_000_000);
         TotalsObject {
             records: self.accounting.written.by_name(),
             kernel_events: Tally::from_kinds(kernel.map(|counter| counter.emitted + counter.lost)).by_name(),

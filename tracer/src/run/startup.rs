@@ -77,7 +77,8 @@ pub fn start(config: Config) -> Result<(Session, Paths), Failure> {
         },
     );
     session.warn(&warnings);
-    let paths = Paths { android_root: config.android_root, explicit: config.android_root_given, geo: config.geo };
+    let paths =
+        Paths { android_root: config.android_root, explicit: config.android_root_given, geo: config.geo };
     Ok((session, paths))
 }
 
@@ -86,7 +87,9 @@ fn refuse_obstacles(features: &Features) -> Result<(), Failure> {
     if obstacles.is_empty() {
         return Ok(());
     }
-    Err(Failure::Unsupported(obstacles.into_iter().map(|obstacle| (obstacle.what, obstacle.remedy)).collect()))
+    Err(Failure::Unsupported(
+        obstacles.into_iter().map(|obstacle| (obstacle.what, obstacle.remedy)).collect(),
+    ))
 }
 
 fn attach(features: &Features, config: &Config) -> Result<(Attached, Vec<CapabilityObject>), Failure> {
@@ -117,4 +120,3 @@ fn format(config: &Config) -> Format {
         }
     }
 }
-

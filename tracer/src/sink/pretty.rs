@@ -29,7 +29,9 @@ impl Pretty {
     pub fn render(&self, record: &Record<'_>, line: &mut Vec<u8>) {
         let text = match record.event.action {
             Action::Established | Action::Failed | Action::Accept => self.connection(record),
-            Action::Start | Action::Reload | Action::Loss | Action::Warning | Action::Stop => self.stream(record),
+            Action::Start | Action::Reload | Action::Loss | Action::Warning | Action::Stop => {
+                self.stream(record)
+            }
             Action::Connect | Action::Close => return,
         };
         line.extend_from_slice(text.as_bytes());
