@@ -9,6 +9,21 @@
 //! One direction, no cycles. [`clock`] is the only source of time and [`record`] the only place that knows the names
 //! of output fields.
 
+pub mod cli;
 pub mod clock;
+pub mod commands;
+pub mod config;
 pub mod enrich;
+pub mod event;
+pub mod failure;
+pub mod flow;
+pub mod judge;
+pub mod kernel;
+pub mod memory;
+pub mod pipeline;
 pub mod record;
+pub mod run;
+pub mod sink;
+pub mod source;
+pub mod tally;
+pub mod text;

@@ -5,6 +5,7 @@
 //! never `null`, `""`, `"?"` or a made-up `0`. Within a major version of [`SCHEMA`] fields are only added.
 //! `docs/schema.md` explains every field; `tracer schema` prints the JSON Schema made from these types.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use schemars::JsonSchema;
@@ -12,7 +13,10 @@ use serde::Serialize;
 
 use crate::clock::Timestamp;
 
+pub mod connection;
+mod schema;
 mod stream;
+pub use schema::schema;
 pub use stream::*;
 
 /// Name and version of the record form, in every record.
@@ -112,7 +116,9 @@ pub enum Action {
     Start,
     /// Events or records were lost; exact counts.
     Loss,
-    /// Something about the data files changed or is wrong; the stream goes on.
+    /// Data files were read again.
+    Reload,
+    /// Something is wrong that the stream can go on with.
     Warning,
     /// Last record of a stream.
     Stop,
@@ -201,7 +207,9 @@ pub struct NetworkObject {
     pub transport: Transport,
     #[serde(rename = "type")]
     pub family: Family,
-    pub direction: Direction,
+    /// Absent when the beginning of the connection was not seen; `source` is the local end then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub direction: Option<Direction>,
     /// Community ID v1, seed 0: joins these records with those of Zeek, Suricata and others.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub community_id: Option<String>,
@@ -328,7 +336,7 @@ pub struct UserObject<'a> {
     pub id: Decimal,
     /// Name of the uid: Android's AID name, or the one in `/etc/passwd`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub name: Option<&'a str>,
+    pub name: Option<Cow<'a, str>>,
 }
 
 /// A number that ECS wants as a string.
@@ -354,8 +362,8 @@ impl JsonSchema for Decimal {
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct AppObject<'a> {
     /// Every package that shares the uid, sorted. Absent when the uid is not in the package list.
-    #[serde(skip_serializing_if = "<[&str]>::is_empty")]
-    pub package: &'a [&'a str],
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    pub package: &'a [String],
     /// The uid as the kernel knows it, Android user included.
     pub uid: u32,
     /// Android user (profile): uid / 100000.
@@ -369,7 +377,7 @@ pub struct AppObject<'a> {
     /// The owner of the device can uninstall it. For a shared uid: every package can be.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub removable: Option<bool>,
-    /// A preinstalled app that was updated after the system image was made.
+    /// A preinstalled app that was updated after the system image was made. For a shared uid: at least one was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub updated: Option<bool>,
     /// Version code; only where the uid has one package, else see `members`.
@@ -378,15 +386,15 @@ pub struct AppObject<'a> {
     /// Package that installed it; only where the uid has one package, else see `members`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub installer: Option<&'a str>,
-    /// Each package of a shared uid by itself.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub members: Vec<AppMember<'a>>,
+    /// Each package of a uid that is shared by up to eight; `tracer apps --json` describes more.
+    #[serde(skip_serializing_if = "<[AppMember]>::is_empty")]
+    pub members: &'a [AppMember],
 }
 
 /// One package of a shared uid.
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct AppMember<'a> {
-    pub package: &'a str,
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct AppMember {
+    pub package: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub preinstalled: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -396,7 +404,7 @@ pub struct AppMember<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub installer: Option<&'a str>,
+    pub installer: Option<String>,
 }
 
 /// How owner and process of this connection were found out.

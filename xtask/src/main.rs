@@ -8,6 +8,7 @@ mod counts;
 mod deploy;
 mod dist;
 mod elf;
+mod geodata;
 mod run;
 mod setup;
 mod shell;
@@ -45,7 +46,8 @@ enum Command {
     Dist(dist::DistArgs),
     /// Push tracer to an Android device over adb and stream its lines to this terminal
     Deploy(deploy::DeployArgs),
-    // Places for `Bench(bench::BenchArgs)` and `Geodata(geodata::GeodataArgs)`.
+    /// Rebuild the geo database in data/ from its sources
+    Geodata(geodata::GeodataArgs),
 }
 
 fn main() -> ExitCode {
@@ -57,6 +59,7 @@ fn main() -> ExitCode {
         Command::Vm(args) => vm::run(&args),
         Command::Dist(args) => dist::run(&args),
         Command::Deploy(args) => deploy::run(&args),
+        Command::Geodata(args) => geodata::run(&args).map(|()| ExitCode::SUCCESS),
     };
     match result {
         Ok(code) => code,

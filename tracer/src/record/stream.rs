@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::clock::Timestamp;
 use crate::enrich::geo::DatabaseInfo;
 
-/// Payload of `start`, `loss`, `warning` and `stop` records, under `tracer`.
+/// Payload of `start`, `reload`, `loss`, `warning` and `stop` records, under `tracer`.
 #[derive(Debug, Default, Serialize, JsonSchema)]
 pub struct StreamObject<'a> {
     /// Version of the program: `start`.
@@ -23,10 +23,10 @@ pub struct StreamObject<'a> {
     /// How each capability is got on this kernel: `start`.
     #[serde(skip_serializing_if = "<[CapabilityObject]>::is_empty")]
     pub capabilities: &'a [CapabilityObject],
-    /// Geo databases in use, most important first: `start`, and `warning` after a reload.
+    /// Geo databases in use, most important first: `start` and `reload`.
     #[serde(skip_serializing_if = "<[DatabaseInfo]>::is_empty")]
     pub geo: &'a [DatabaseInfo],
-    /// Number of packages known by uid: `start`, on Android.
+    /// Number of packages known by uid: `start` and `reload`, on Android.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub packages: Option<usize>,
     /// A sentence for a person: `warning`, `stop`.
@@ -95,38 +95,34 @@ pub struct LostObject {
     /// Events that could not be read, by reason.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub decode: BTreeMap<&'static str, u64>,
-    /// Records that a slow reader of the output left no room for.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub output: u64,
+    /// Records that a slow reader of the output left no room for, by kind.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub output: BTreeMap<&'static str, u64>,
 }
 
 impl LostObject {
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.kernel.is_empty() && self.decode.is_empty() && self.output == 0
+        self.kernel.is_empty() && self.decode.is_empty() && self.output.is_empty()
     }
 }
 
-fn is_zero(n: &u64) -> bool {
-    *n == 0
-}
-
-/// Counts over the whole stream. For every kind: `kernel_events` = records of that kind + `not_shown` + `lost`.
+/// Counts over the whole stream, by kind. For every kind
+/// `kernel_events = records + not_shown + lost.kernel + lost.output`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct TotalsObject {
-    /// Connection records written, by action.
+    /// Records of connections that were handed to the output; `evicted` ones have no kernel event behind them.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub records: BTreeMap<&'static str, u64>,
-    /// Events that the programs reported, lost ones included, by action.
+    /// Events that the programs reported, lost ones included. `listen` events give no record.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub kernel_events: BTreeMap<&'static str, u64>,
     /// Events left out by `--uid`, `--app` or `--events`.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub not_shown: u64,
-    /// Connections to loopback addresses, left out without `--include-loopback`.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub loopback: u64,
-    /// Flows given up because the table was full.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub evicted: u64,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub not_shown: BTreeMap<&'static str, u64>,
+    /// Connections from and to loopback addresses, left out without `--include-loopback`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub loopback: BTreeMap<&'static str, u64>,
     /// CPU time this process used, milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu_ms: Option<u64>,

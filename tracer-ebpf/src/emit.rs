@@ -1,0 +1,68 @@
+//! Reserve, fill, submit; and count what could not be reserved.
+
+use aya_ebpf::helpers::{bpf_ktime_get_boot_ns, bpf_ktime_get_ns};
+use aya_ebpf::maps::ring_buf::RingBufEntry;
+use tracer_ebpf::abi::{ABI_VERSION, Counter, Header};
+
+use crate::maps::{COUNTERS, EVENTS, config};
+
+/// Memory for one event of `kind`, with its header written; `None`, and counted as lost, when the ring is full.
+///
+/// The caller writes every byte behind the header (the ring is not zeroed), then calls [`submit`].
+#[inline(always)]
+pub fn reserve<T: 'static>(kind: u16) -> Option<RingBufEntry<T>> {
+    let Some(mut entry) = EVENTS.reserve::<T>(0) else {
+        count(kind, |counter| counter.lost += 1);
+        return None;
+    };
+    // SAFETY: every event struct begins with its header, and the entry is large enough for T.
+    unsafe { entry.as_mut_ptr().cast::<Header>().write(header(kind, size_of::<T>())) };
+    Some(entry)
+}
+
+/// Hands a written event to user space.
+#[inline(always)]
+pub fn submit<T: 'static>(kind: u16, entry: RingBufEntry<T>) {
+    entry.submit(0);
+    count(kind, |counter| counter.emitted += 1);
+}
+
+/// Writes one field of an event in the ring: `set!(out.cookie = value)`.
+///
+/// Field by field into the ring, because a whole struct would first be put together on the 512 bytes of stack. With
+/// `as`, bytes are written as words: BPF has no unaligned stores, and a byte array would become one store per byte.
+macro_rules! set {
+    ($out:ident.$($field:ident).+ = $value:expr) => {{
+        let value = $value;
+        // SAFETY: `out` points to a reserved entry of its type.
+        unsafe { (&raw mut (*$out).$($field).+).write(value) }
+    }};
+    ($out:ident.$($field:ident).+ as $words:ty = $value:expr) => {{
+        let value: $words = $value;
+        // SAFETY: as above; the field has the size of the words and lies at a multiple of their alignment.
+        unsafe { (&raw mut (*$out).$($field).+).cast::<$words>().write(value) }
+    }};
+}
+pub(crate) use set;
+
+/// Counts an event that the configuration leaves out.
+#[inline(always)]
+pub fn skip(kind: u16) {
+    count(kind, |counter| counter.skipped += 1);
+}
+
+#[inline(always)]
+fn count(kind: u16, change: impl FnOnce(&mut Counter)) {
+    if let Some(counter) = COUNTERS.get_ptr_mut(u32::from(kind)) {
+        // SAFETY: the slot belongs to this CPU and sock_ops programs do not nest; the verifier checked the bounds.
+        change(unsafe { &mut *counter });
+    }
+}
+
+#[inline(always)]
+fn header(kind: u16, len: usize) -> Header {
+    let has_boot_clock = config!(boot_clock) == 1;
+    // SAFETY: plain helpers without arguments. The branch is decided at load time: CONFIG is constant then.
+    let boot_ns = unsafe { if has_boot_clock { bpf_ktime_get_boot_ns() } else { bpf_ktime_get_ns() } };
+    Header { abi: ABI_VERSION, kind, len: len as u32, boot_ns }
+}

@@ -1,0 +1,131 @@
+//! The command line as it is typed, before validation (see [`crate::config`]), and the commands behind it.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Which app talks to which country, network and service: one JSON line per connection event.
+#[derive(Debug, Parser)]
+#[command(version, args_conflicts_with_subcommands = true, after_help = EXIT_CODES)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed at run time; 2 bad usage or bad input file; \
+                          3 not permitted or not supported here (says what is missing and what to do).";
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Stream records until stopped (the default).
+    Run(RunArgs),
+    /// Say what this kernel allows, what it refuses, and what to do.
+    Doctor(DoctorArgs),
+    /// Print the table of apps (Android) or users (Linux) by uid.
+    Apps(AppsArgs),
+    /// Say where addresses are: scope, country, network.
+    Geo(GeoArgs),
+    /// Print the JSON Schema of the records.
+    Schema,
+    /// Print completions for a shell.
+    Completions { shell: clap_complete::Shell },
+}
+
+/// Where facts about apps and places come from.
+#[derive(Clone, Debug, Args)]
+pub struct DataArgs {
+    /// Where Android's /data is to be found.
+    #[arg(long, value_name = "DIR", help_heading = "Data")]
+    pub android_root: Option<PathBuf>,
+    /// A geo database (MMDB) beside the built-in one; repeatable. The more specific, then the newer answer wins.
+    #[arg(long, value_name = "FILE", help_heading = "Data")]
+    pub geo: Vec<PathBuf>,
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct RunArgs {
+    /// Countries where connections are expected to go (ISO 3166-1 alpha-2); others get the flag `outside-home`.
+    #[arg(long, value_name = "CC", value_delimiter = ',')]
+    pub home: Vec<String>,
+    /// Only connections of this uid; repeatable.
+    #[arg(long, value_name = "N")]
+    pub uid: Vec<u32>,
+    /// Only connections of packages that match (`*`, `?`); repeatable.
+    #[arg(long, value_name = "GLOB")]
+    pub app: Vec<String>,
+    /// Only these actions.
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub events: Vec<EventArg>,
+    /// Also connections to loopback addresses.
+    #[arg(long)]
+    pub include_loopback: bool,
+    /// How records are written.
+    #[arg(long, value_enum, default_value_t = FormatArg::Jsonl)]
+    pub format: FormatArg,
+    /// Write records to this file instead of standard output.
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Stop by itself after this time, e.g. `20s`, `5m`.
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub duration: Option<Duration>,
+    /// Connections watched at the same time before the longest silent one is given up.
+    #[arg(long, value_name = "N", default_value_t = crate::flow::table::DEFAULT_CAPACITY)]
+    pub max_flows: usize,
+    /// Size of the kernel's ring buffer in KiB (rounded up to a power of two).
+    #[arg(long, value_name = "KIB", default_value_t = crate::config::DEFAULT_RING_KIB)]
+    pub ring_size: u32,
+    #[command(flatten)]
+    pub data: DataArgs,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FormatArg {
+    /// One JSON object per line.
+    Jsonl,
+    /// One aligned line per connection.
+    Pretty,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum EventArg {
+    Connect,
+    Established,
+    Failed,
+    Accept,
+    Close,
+}
+
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// As one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct AppsArgs {
+    /// As JSON lines.
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub data: DataArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct GeoArgs {
+    /// Addresses, IPv4 or IPv6.
+    #[arg(required = true, value_name = "IP")]
+    pub addresses: Vec<std::net::IpAddr>,
+    #[command(flatten)]
+    pub data: DataArgs,
+}
+
+/// Parses the command line; prints help, version or a usage error and exits by itself.
+#[must_use]
+pub fn parse(args: impl IntoIterator<Item = OsString>) -> Cli {
+    Cli::parse_from(args)
+}

@@ -1,0 +1,113 @@
+//! One function per command; `run` has a module of its own.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use clap::CommandFactory;
+
+use crate::cli::{AppsArgs, Cli, Command, DataArgs, DoctorArgs, GeoArgs};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::enrich::app::{self, AppTable};
+use crate::enrich::geo::{self, Geo};
+use crate::failure::Failure;
+use crate::kernel::{doctor, features::Features};
+use crate::record;
+
+/// Runs what was asked for.
+///
+/// # Errors
+/// Whatever ended it, with its exit code.
+pub fn execute(cli: Cli) -> Result<(), Failure> {
+    let result = match cli.command {
+        None => return crate::run::run(Config::try_from(cli.run)?),
+        Some(Command::Run(args)) => return crate::run::run(Config::try_from(args)?),
+        Some(Command::Doctor(args)) => doctor(&args),
+        Some(Command::Apps(args)) => apps(args),
+        Some(Command::Geo(args)) => geo(&args),
+        Some(Command::Schema) => schema(),
+        Some(Command::Completions { shell }) => {
+            clap_complete::generate(shell, &mut Cli::command(), "tracer", &mut io::stdout());
+            Ok(())
+        }
+    };
+    match result {
+        // `tracer apps | head` is no error.
+        Err(Failure::Runtime(error)) if is_closed_pipe(&error) => Ok(()),
+        other => other,
+    }
+}
+
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    let is_broken_pipe = |cause: &(dyn std::error::Error + 'static)| {
+        let io = cause.downcast_ref::<io::Error>().map(io::Error::kind);
+        let json = cause.downcast_ref::<serde_json::Error>().and_then(serde_json::Error::io_error_kind);
+        io.or(json) == Some(io::ErrorKind::BrokenPipe)
+    };
+    error.chain().any(is_broken_pipe)
+}
+
+fn doctor(args: &DoctorArgs) -> Result<(), Failure> {
+    let report = doctor::examine(&Features::detect());
+    let mut out = io::stdout().lock();
+    if args.json {
+        serde_json::to_writer(&mut out, &report).map_err(anyhow::Error::from)?;
+        writeln!(out)?;
+    } else {
+        doctor::print(&report, &mut out)?;
+    }
+    if report.works {
+        return Ok(());
+    }
+    let missing = report.checks.into_iter().filter(|check| check.status == doctor::Status::Missing);
+    Err(Failure::Unsupported(
+        missing
+            .filter_map(|check| Some((format!("{}: {}", check.name, check.found), check.remedy?)))
+            .collect(),
+    ))
+}
+
+fn apps(args: AppsArgs) -> Result<(), Failure> {
+    let given = args.data.android_root.is_some();
+    let root = args.data.android_root.unwrap_or_else(|| PathBuf::from("/"));
+    let (table, warnings) = AppTable::load(&root, given);
+    warn(&warnings);
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    app::print(&table, args.json, &mut out, &mut io::stderr())?;
+    out.flush()?;
+    Ok(())
+}
+
+fn geo(args: &GeoArgs) -> Result<(), Failure> {
+    let geo = load_geo(&args.data)?;
+    geo::answer(&geo, &args.addresses, &mut io::stdout().lock())?;
+    Ok(())
+}
+
+fn load_geo(data: &DataArgs) -> Result<Geo, Failure> {
+    let (geo, warnings) = geo_or_usage(&data.geo)?;
+    warn(&warnings);
+    Ok(geo)
+}
+
+/// Loads the databases; a file of the user that cannot be used is a bad input file.
+///
+/// # Errors
+/// The file with its reason.
+pub fn geo_or_usage(files: &[PathBuf]) -> Result<(Geo, Vec<String>), Failure> {
+    Geo::load(files, Clock::wall()).map_err(|error| Failure::usage(error.to_string()))
+}
+
+fn schema() -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    serde_json::to_writer_pretty(&mut out, &record::schema()).map_err(anyhow::Error::from)?;
+    writeln!(out)?;
+    Ok(())
+}
+
+/// Warnings go to standard error: standard output carries records only.
+pub fn warn(warnings: &[String]) {
+    for warning in warnings {
+        eprintln!("tracer: warning: {warning}");
+    }
+}

@@ -1,0 +1,89 @@
+//! Validated configuration, made from the raw flags.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use wildmatch::WildMatch;
+
+use crate::cli::{EventArg, FormatArg, RunArgs};
+use crate::enrich::geo;
+use crate::failure::Failure;
+use crate::pipeline::Filter;
+use crate::record::Action;
+
+/// 2 MiB: some 17,000 events, and 4 MiB of resident memory, since it is mapped twice in a row.
+pub const DEFAULT_RING_KIB: u32 = 2048;
+/// The kernel takes up to 2 GiB; nobody needs more than this.
+const MAX_RING_KIB: u32 = 1 << 20;
+
+/// Everything `run` needs to know.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Upper-case ISO 3166-1 alpha-2.
+    pub home: Vec<String>,
+    pub filter: Filter,
+    pub include_loopback: bool,
+    pub format: FormatArg,
+    pub output: Option<PathBuf>,
+    pub duration: Option<Duration>,
+    pub max_flows: usize,
+    /// Bytes, a power of two.
+    pub ring_size: u32,
+    pub android_root: PathBuf,
+    /// `--android-root` was given, so a missing package list is worth a warning.
+    pub android_root_given: bool,
+    pub geo: Vec<PathBuf>,
+}
+
+impl TryFrom<RunArgs> for Config {
+    type Error = Failure;
+
+    fn try_from(args: RunArgs) -> Result<Self, Failure> {
+        if args.max_flows == 0 {
+            return Err(Failure::usage("--max-flows 0: at least one flow must fit"));
+        }
+        if !(4..=MAX_RING_KIB).contains(&args.ring_size) {
+            let size = args.ring_size;
+            return Err(Failure::usage(format!(
+                "--ring-size {size}: give a size from 4 to {MAX_RING_KIB} KiB"
+            )));
+        }
+        Ok(Self {
+            home: args.home.iter().map(|code| country(code)).collect::<Result<_, _>>()?,
+            filter: Filter {
+                uids: args.uid,
+                apps: args.app.iter().map(|pattern| WildMatch::new(pattern)).collect(),
+                actions: args.events.into_iter().map(Action::from).collect(),
+            },
+            include_loopback: args.include_loopback,
+            format: args.format,
+            output: args.output,
+            duration: args.duration,
+            max_flows: args.max_flows,
+            ring_size: args.ring_size.next_power_of_two() << 10,
+            android_root_given: args.data.android_root.is_some(),
+            android_root: args.data.android_root.unwrap_or_else(|| PathBuf::from("/")),
+            geo: args.data.geo,
+        })
+    }
+}
+
+fn country(code: &str) -> Result<String, Failure> {
+    geo::country(code.trim()).map(|country| country.code.to_owned()).ok_or_else(|| {
+        Failure::usage(format!(
+            "--home {code}: not a country code; give ISO 3166-1 alpha-2 codes such as SE or SE,NO"
+        ))
+    })
+}
+
+impl From<EventArg> for Action {
+    fn from(event: EventArg) -> Self {
+        match event {
+            EventArg::Connect => Self::Connect,
+            EventArg::Established => Self::Established,
+            EventArg::Failed => Self::Failed,
+            EventArg::Accept => Self::Accept,
+            EventArg::Close => Self::Close,
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! What happened, in plain Rust: the output of `source` and the input of `flow`.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use tracer_ebpf::abi::Identity;
+
+use crate::clock::BootTime;
+
+/// One event about one socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    pub at: BootTime,
+    /// Socket cookie: unique per boot.
+    pub cookie: u64,
+    pub tuple: Tuple,
+    pub what: What,
+}
+
+/// Both ends of a socket, from its owner's side. IPv4 is held as v4-mapped: one path for both families.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Tuple {
+    pub local: Ipv6Addr,
+    pub remote: Ipv6Addr,
+    pub local_port: u16,
+    pub remote_port: u16,
+    /// Inode of the network namespace.
+    pub netns: Option<u32>,
+}
+
+impl Tuple {
+    /// Local address as a person writes it (v4-mapped as IPv4).
+    #[must_use]
+    pub fn local_ip(&self) -> IpAddr {
+        self.local.to_canonical()
+    }
+
+    /// Remote address as a person writes it (v4-mapped as IPv4).
+    #[must_use]
+    pub fn remote_ip(&self) -> IpAddr {
+        self.remote.to_canonical()
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum What {
+    /// `connect()` was called by this task.
+    Connect(Identity),
+    /// The handshake of an outgoing connection completed.
+    Established(Ready),
+    /// The handshake of an incoming connection completed.
+    Accept(Ready),
+    /// An outgoing connection ended before it was established.
+    Failed(Ending),
+    /// An established connection ended.
+    Close(Ending),
+    /// `listen()` was called by this task.
+    Listen(Identity),
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ready {
+    /// Uid that owns the socket.
+    pub owner: Option<u32>,
+    pub rtt_us: Option<u32>,
+}
+
+/// The kernel's figures at the end of a socket, as it counts them (see `flow::end` for what they mean).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ending {
+    pub owner: Option<u32>,
+    pub rtt_us: Option<u32>,
+    /// Sequence space received, FIN included.
+    pub bytes_received: u64,
+    /// Sequence space acknowledged, SYN of an active open and FIN included.
+    pub bytes_acked: u64,
+    pub segs_in: u32,
+    pub segs_out: u32,
+    pub retransmits: u32,
+    /// `sk_err`, positive errno or 0.
+    pub error: Option<u32>,
+    pub fin: Option<Fin>,
+    /// State that was left, `enum tcp_state`.
+    pub old_state: u16,
+}
+
+/// Which FINs the byte counts include.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Fin {
+    pub received: bool,
+    pub acked: bool,
+}

@@ -1,0 +1,74 @@
+//! Community ID v1 (github.com/corelight/community-id-spec), seed 0: one name for a flow in every tool.
+
+use std::net::{IpAddr, SocketAddr};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use sha1::{Digest, Sha1};
+
+/// IANA protocol number.
+pub const TCP: u8 = 6;
+
+/// The hash behind the `1:` form.
+pub type Hash = [u8; 20];
+
+/// Hashes a flow; the order of the two ends does not matter. Addresses must not be v4-mapped.
+#[must_use]
+pub fn hash(one: SocketAddr, other: SocketAddr, protocol: u8) -> Hash {
+    let (first, second) = if key(one) <= key(other) { (one, other) } else { (other, one) };
+    let mut sha = Sha1::new();
+    sha.update(0u16.to_be_bytes());
+    for end in [first, second] {
+        match end.ip() {
+            IpAddr::V4(ip) => sha.update(ip.octets()),
+            IpAddr::V6(ip) => sha.update(ip.octets()),
+        }
+    }
+    sha.update([protocol, 0]);
+    sha.update(first.port().to_be_bytes());
+    sha.update(second.port().to_be_bytes());
+    sha.finalize().into()
+}
+
+fn key(end: SocketAddr) -> (IpAddr, u16) {
+    (end.ip(), end.port())
+}
+
+/// The printed form, `1:` and base64.
+#[must_use]
+pub fn format(hash: &Hash) -> String {
+    let mut text = String::with_capacity(30);
+    text.push_str("1:");
+    STANDARD.encode_string(hash, &mut text);
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Vectors from the baseline of the specification (community-id-spec, baseline/baseline_deflt.json) and its README.
+    #[test]
+    fn the_published_vectors_hold_in_both_directions() {
+        let vectors = [
+            ("128.232.110.120:34855", "66.35.250.204:80", "1:LQU9qZlK+B5F3KDmev6m5PMibrg="),
+            (
+                "[2001:470:e5bf:dead:4957:2174:e82c:4887]:63943",
+                "[2607:f8b0:400c:c03::1a]:25",
+                "1:/qFaeAR+gFe1KYjMzVDsMv+wgU4=",
+            ),
+        ];
+        for (one, other, expected) in vectors {
+            let (one, other) = (one.parse().unwrap(), other.parse().unwrap());
+            assert_eq!(format(&hash(one, other, TCP)), expected);
+            assert_eq!(format(&hash(other, one, TCP)), expected);
+        }
+    }
+
+    #[test]
+    fn equal_addresses_are_ordered_by_port() {
+        let low: SocketAddr = "127.0.0.1:80".parse().unwrap();
+        let high: SocketAddr = "127.0.0.1:40000".parse().unwrap();
+        assert_eq!(hash(low, high, TCP), hash(high, low, TCP));
+    }
+}

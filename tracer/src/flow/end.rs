@@ -1,0 +1,164 @@
+//! How a connection ended, and what the kernel's counters mean at its end. Pure.
+
+use crate::event::{Ending, Fin};
+use crate::record::{Direction, End, Side};
+
+/// `enum tcp_state`, include/net/tcp_states.h.
+mod state {
+    pub const SYN_SENT: u16 = 2;
+    #[cfg(test)]
+    pub const FIN_WAIT1: u16 = 4;
+    pub const FIN_WAIT2: u16 = 5;
+    pub const LAST_ACK: u16 = 9;
+    pub const CLOSING: u16 = 11;
+}
+
+/// How it ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Verdict {
+    /// Absent when the kernel gave no error field to tell by.
+    pub end: Option<End>,
+    pub by: Option<Side>,
+    /// Name of the errno, when there was one.
+    pub error: Option<&'static str>,
+}
+
+/// Judges the end by the state that was left and the error that the socket carries.
+#[must_use]
+pub fn verdict(ending: &Ending) -> Verdict {
+    let Some(errno) = ending.error else { return Verdict::default() };
+    if errno == 0 {
+        return Verdict {
+            end: Some(end_without_error(ending.old_state)),
+            by: side(ending.old_state),
+            error: None,
+        };
+    }
+    let (name, end, by) = by_errno(errno);
+    Verdict { end: Some(end), by, error: Some(name) }
+}
+
+fn end_without_error(old_state: u16) -> End {
+    match old_state {
+        state::SYN_SENT => End::Aborted,
+        state::FIN_WAIT2 | state::CLOSING | state::LAST_ACK => End::Closed,
+        // close() with unread data, SO_LINGER 0, or an orphan that was given up: the kernel sends a reset.
+        _ => End::Reset,
+    }
+}
+
+/// Who ended it: the side that sent the first FIN, or the reset.
+fn side(old_state: u16) -> Option<Side> {
+    match old_state {
+        state::LAST_ACK => Some(Side::Remote),
+        // Both sent their FIN before they saw the other's.
+        state::CLOSING => None,
+        _ => Some(Side::Local),
+    }
+}
+
+/// Linux errno values (asm-generic/errno.h): the same on every architecture that Android and tracer run on.
+fn by_errno(errno: u32) -> (&'static str, End, Option<Side>) {
+    match errno {
+        // Reset while the local side had already received the peer's FIN.
+        32 => ("EPIPE", End::Reset, Some(Side::Remote)),
+        104 => ("ECONNRESET", End::Reset, Some(Side::Remote)),
+        111 => ("ECONNREFUSED", End::Refused, Some(Side::Remote)),
+        110 => ("ETIMEDOUT", End::TimedOut, None),
+        101 => ("ENETUNREACH", End::Unreachable, None),
+        113 => ("EHOSTUNREACH", End::Unreachable, None),
+        112 => ("EHOSTDOWN", End::Unreachable, None),
+        92 => ("ENOPROTOOPT", End::Unreachable, None),
+        100 => ("ENETDOWN", End::Unreachable, None),
+        13 => ("EACCES", End::Unreachable, None),
+        71 => ("EPROTO", End::Error, None),
+        // `ss -K`, netd's socket destroyer, or a changed network.
+        103 => ("ECONNABORTED", End::Error, Some(Side::Local)),
+        1 => ("EPERM", End::Error, Some(Side::Local)),
+        12 => ("ENOMEM", End::Error, Some(Side::Local)),
+        105 => ("ENOBUFS", End::Error, Some(Side::Local)),
+        _ => ("UNKNOWN", End::Error, None),
+    }
+}
+
+/// Payload bytes and segments of both directions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Volume {
+    /// Payload bytes that the peer acknowledged. Absent when it is unknown whether a SYN or FIN is in the count.
+    pub bytes_sent: Option<u64>,
+    /// Payload bytes received in order.
+    pub bytes_received: Option<u64>,
+    pub packets_sent: u64,
+    pub packets_received: u64,
+}
+
+/// Takes SYN and FIN, which count 1 each in sequence space, out of the kernel's counters.
+///
+/// `direction` is unknown when the beginning of the connection was not seen.
+#[must_use]
+pub fn volume(ending: &Ending, direction: Option<Direction>) -> Volume {
+    let fin = |flag: fn(Fin) -> bool| ending.fin.map(|fin| u64::from(flag(fin)));
+    // tcp_rcv_synsent_state_process() lets tcp_ack() count the SYN; a passive socket starts behind its SYN.
+    let syn = direction.map(|direction| u64::from(direction == Direction::Egress));
+    let sent_extra = syn.zip(fin(|fin| fin.acked)).map(|(syn, fin)| syn + fin);
+    Volume {
+        bytes_sent: sent_extra.map(|extra| ending.bytes_acked.saturating_sub(extra)),
+        bytes_received: fin(|fin| fin.received).map(|fin| ending.bytes_received.saturating_sub(fin)),
+        packets_sent: u64::from(ending.segs_out),
+        packets_received: u64::from(ending.segs_in),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ended(old_state: u16, error: u32) -> (Option<End>, Option<Side>) {
+        let verdict = verdict(&Ending { old_state, error: Some(error), ..Ending::default() });
+        (verdict.end, verdict.by)
+    }
+
+    #[test]
+    fn a_failed_connect_is_named_by_its_errno() {
+        assert_eq!(ended(state::SYN_SENT, 111), (Some(End::Refused), Some(Side::Remote)));
+        assert_eq!(ended(state::SYN_SENT, 110), (Some(End::TimedOut), None));
+        assert_eq!(ended(state::SYN_SENT, 113), (Some(End::Unreachable), None));
+        assert_eq!(ended(state::SYN_SENT, 104), (Some(End::Reset), Some(Side::Remote)));
+        assert_eq!(ended(state::SYN_SENT, 0), (Some(End::Aborted), Some(Side::Local)));
+    }
+
+    #[test]
+    fn an_orderly_end_names_the_side_that_closed_first() {
+        assert_eq!(ended(state::FIN_WAIT2, 0), (Some(End::Closed), Some(Side::Local)));
+        assert_eq!(ended(state::LAST_ACK, 0), (Some(End::Closed), Some(Side::Remote)));
+        assert_eq!(ended(state::CLOSING, 0), (Some(End::Closed), None));
+    }
+
+    #[test]
+    fn a_close_out_of_the_middle_is_a_reset() {
+        assert_eq!(ended(1, 104), (Some(End::Reset), Some(Side::Remote)));
+        assert_eq!(ended(1, 0), (Some(End::Reset), Some(Side::Local)));
+        assert_eq!(ended(state::FIN_WAIT1, 0), (Some(End::Reset), Some(Side::Local)));
+    }
+
+    #[test]
+    fn without_the_error_field_nothing_is_claimed() {
+        assert_eq!(verdict(&Ending { old_state: state::SYN_SENT, ..Ending::default() }), Verdict::default());
+    }
+
+    #[test]
+    fn syn_and_fin_are_not_payload() {
+        let ending = Ending {
+            bytes_acked: 102,
+            bytes_received: 51,
+            fin: Some(Fin { received: true, acked: true }),
+            ..Ending::default()
+        };
+        let egress = volume(&ending, Some(Direction::Egress));
+        assert_eq!((egress.bytes_sent, egress.bytes_received), (Some(100), Some(50)));
+        let ingress = volume(&ending, Some(Direction::Ingress));
+        assert_eq!((ingress.bytes_sent, ingress.bytes_received), (Some(101), Some(50)));
+        let unseen = volume(&ending, None);
+        assert_eq!((unseen.bytes_sent, unseen.bytes_received), (None, Some(50)));
+    }
+}

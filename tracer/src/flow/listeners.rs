@@ -1,0 +1,96 @@
+//! Who listens where: gives accepted connections their process. Pure and bounded.
+//!
+//! The handshake of an incoming connection completes in softirq, where the current task is anyone; the task that
+//! called `listen()` is known from that call. Sockets that listened before the attach are not in here.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use lru::LruCache;
+use tracer_ebpf::abi::{Identity, KNOWN_OWNER};
+
+use crate::event::Tuple;
+
+/// Listening sockets remembered; a phone has some tens.
+const CAPACITY: usize = 4096;
+
+/// Network namespace, address and port.
+type Place = (Option<u32>, Ipv6Addr, u16);
+
+pub struct Listeners {
+    by_place: LruCache<Place, Identity>,
+}
+
+impl Default for Listeners {
+    fn default() -> Self {
+        Self { by_place: LruCache::unbounded() }
+    }
+}
+
+impl Listeners {
+    /// Remembers the task that listens on the local end of `tuple`; the latest one wins.
+    pub fn add(&mut self, tuple: &Tuple, identity: Identity) {
+        self.by_place.put((tuple.netns, tuple.local, tuple.local_port), identity);
+        if self.by_place.len() > CAPACITY {
+            self.by_place.pop_lru();
+        }
+    }
+
+    /// The task that listens for an accepted connection whose socket belongs to `owner`: on its very address, or on
+    /// "any". A listener of another owner is not it (its socket was closed and the port taken over).
+    pub fn find(&mut self, tuple: &Tuple, owner: Option<u32>) -> Option<Identity> {
+        let any = [tuple.local, Ipv6Addr::UNSPECIFIED, Ipv4Addr::UNSPECIFIED.to_ipv6_mapped()];
+        any.into_iter().find_map(|local| {
+            let identity = *self.by_place.get(&(tuple.netns, local, tuple.local_port))?;
+            let same = identity.known & KNOWN_OWNER == 0 || owner == Some(identity.owner_uid);
+            same.then_some(identity)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tuple(local: &str, netns: u32) -> Tuple {
+        Tuple {
+            local: local.parse().unwrap(),
+            remote: Ipv6Addr::UNSPECIFIED,
+            local_port: 80,
+            remote_port: 0,
+            netns: Some(netns),
+        }
+    }
+
+    fn task(pid: u32, owner_uid: u32) -> Identity {
+        Identity { pid, owner_uid, known: KNOWN_OWNER, ..Identity::default() }
+    }
+
+    #[test]
+    fn the_very_address_goes_before_any_and_namespaces_are_apart() {
+        let mut listeners = Listeners::default();
+        listeners.add(&tuple("::ffff:0.0.0.0", 1), task(10, 0));
+        listeners.add(&tuple("::ffff:10.0.0.2", 1), task(11, 0));
+        let found = |listeners: &mut Listeners, local, netns| {
+            listeners.find(&tuple(local, netns), Some(0)).map(|identity| identity.pid)
+        };
+        assert_eq!(found(&mut listeners, "::ffff:10.0.0.2", 1), Some(11));
+        assert_eq!(found(&mut listeners, "::ffff:10.0.0.9", 1), Some(10));
+        assert_eq!(found(&mut listeners, "::ffff:10.0.0.2", 2), None);
+    }
+
+    #[test]
+    fn a_listener_of_another_owner_is_not_named() {
+        let mut listeners = Listeners::default();
+        listeners.add(&tuple("::", 1), task(10, 1000));
+        assert_eq!(listeners.find(&tuple("::1", 1), Some(2000)), None);
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let mut listeners = Listeners::default();
+        for port in 0..10_000u16 {
+            listeners.add(&Tuple { local_port: port, ..tuple("::", 1) }, task(1, 0));
+        }
+        assert_eq!(listeners.by_place.len(), CAPACITY);
+    }
+}

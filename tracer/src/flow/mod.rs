@@ -1,0 +1,10 @@
+//! The flow table: what is known about every connection that is open.
+//!
+//! In: [`crate::event::Event`]s. Out: the flow that an event belongs to. Pure: no I/O, time comes with the events.
+
+pub mod community_id;
+pub mod end;
+pub mod listeners;
+pub mod table;
+
+pub use table::{Flow, FlowTable, Progress};

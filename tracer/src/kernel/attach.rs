@@ -1,0 +1,158 @@
+//! Loads the programs and attaches them; everything is gone when [`Attached`] is dropped or the process dies.
+//!
+//! The attachment is a cgroup *link* (kernel 5.7+): it belongs to a file descriptor of this process, stands beside
+//! programs of others, and the kernel removes it at any exit, `kill -9` included.
+
+use std::fs::File;
+use std::io;
+
+use aya::maps::{Map, MapData, PerCpuArray, RingBuf};
+use aya::programs::{CgroupAttachMode, ProgramError, SockOps};
+use aya::{Ebpf, EbpfError, EbpfLoader};
+use thiserror::Error;
+use tracer_ebpf::abi::{Config, Offsets};
+
+use super::counters::Counters;
+use super::features::{CgroupRoot, Features};
+
+/// The object file with the programs, built by `build.rs`.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tracer-programs.o"));
+
+const PROGRAM: &str = "tracer_sock_ops";
+
+#[derive(Debug, Error)]
+pub enum AttachError {
+    #[error("the maps could not be made: {}", causes(.0))]
+    Load(EbpfError),
+    #[error("the kernel's verifier refused the program {program}; it said last: {last_words}")]
+    Verify { program: &'static str, last_words: String },
+    #[error("the kernel refused to load the program {program}: {}", causes(error))]
+    Refused { program: &'static str, error: ProgramError },
+    #[error("{program} could not be attached to the cgroup2 root {root}: {error}")]
+    Attach { program: &'static str, root: String, error: String },
+    #[error("the cgroup2 root {root} could not be opened: {error}")]
+    Cgroup { root: String, error: io::Error },
+    #[error("the object file lacks {0}: it was not made from these sources")]
+    Object(&'static str),
+}
+
+impl AttachError {
+    /// Whether the kernel refused for lack of permission rather than for lack of a feature.
+    #[must_use]
+    pub fn is_permission(&self) -> bool {
+        let mut source: Option<&(dyn std::error::Error + 'static)> = match self {
+            Self::Refused { error, .. } => Some(error),
+            Self::Load(error) => Some(error),
+            // The verifier's verdict has the errno of a missing permission, but is none.
+            Self::Verify { .. } | Self::Attach { .. } | Self::Cgroup { .. } | Self::Object(_) => None,
+        };
+        while let Some(error) = source {
+            let io = error.downcast_ref::<io::Error>();
+            if io.is_some_and(|error| error.kind() == io::ErrorKind::PermissionDenied) {
+                return true;
+            }
+            source = error.source();
+        }
+        false
+    }
+}
+
+/// What the programs are told.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    pub include_loopback: bool,
+    /// Bytes of the ring buffer, a power of two and a multiple of the page size.
+    pub ring_size: u32,
+}
+
+/// Loaded and attached programs. Dropping it detaches them.
+pub struct Attached {
+    pub ring: RingBuf<MapData>,
+    pub counters: Counters,
+    /// Owns programs and links.
+    ebpf: Option<Ebpf>,
+}
+
+impl Attached {
+    /// Detaches the programs; ring and counters stay readable.
+    pub fn detach(&mut self) {
+        self.ebpf = None;
+    }
+}
+
+/// Loads and attaches.
+///
+/// # Errors
+/// Says which step the kernel refused, on what, and why.
+pub fn attach(features: &Features, root: &CgroupRoot, settings: Settings) -> Result<Attached, AttachError> {
+    let offsets = features.btf.as_ref().map_or(Offsets::UNKNOWN, |found| found.offsets);
+    let mut ebpf = load(offsets, settings)?;
+    let program = ebpf.program_mut(PROGRAM).ok_or(AttachError::Object(PROGRAM))?;
+    let program: &mut SockOps =
+        program.try_into().map_err(|error| AttachError::Refused { program: PROGRAM, error })?;
+    program.load().map_err(refused)?;
+
+    let path = root.path.display().to_string();
+    let cgroup = File::open(&root.path).map_err(|error| AttachError::Cgroup { root: path.clone(), error })?;
+    // `Single` means flags 0 for a link, and a link always stands beside others (docs/decisions/0003-links.md).
+    program.attach(cgroup, CgroupAttachMode::Single).map_err(|error| AttachError::Attach {
+        program: PROGRAM,
+        root: path,
+        error: causes(&error),
+    })?;
+    #[cfg(feature = "kernel-log")]
+    start_kernel_log(&mut ebpf);
+    let ring = take(&mut ebpf, "EVENTS").and_then(|map| RingBuf::try_from(map).ok());
+    let counters = take(&mut ebpf, "COUNTERS").and_then(|map| PerCpuArray::try_from(map).ok());
+    Ok(Attached {
+        ring: ring.ok_or(AttachError::Object("EVENTS"))?,
+        counters: Counters::new(counters.ok_or(AttachError::Object("COUNTERS"))?),
+        ebpf: Some(ebpf),
+    })
+}
+
+fn load(offsets: Offsets, settings: Settings) -> Result<Ebpf, AttachError> {
+    let config = Config { offsets, include_loopback: u32::from(settings.include_loopback), boot_clock: 1 };
+    EbpfLoader::new()
+        // The programs have no relocations against kernel types, and the kernel's BTF would cost 30 MB to parse.
+        .btf(None)
+        .override_global("CONFIG", config.as_bytes(), true)
+        .map_max_entries("EVENTS", settings.ring_size)
+        .load(OBJECT)
+        .map_err(AttachError::Load)
+}
+
+/// Tells a verdict of the verifier, which leaves a log, from a refusal before it.
+fn refused(error: ProgramError) -> AttachError {
+    if let ProgramError::LoadError { verifier_log, .. } = &error {
+        let log = verifier_log.to_string();
+        let is_verdict = |line: &&str| {
+            !line.trim().is_empty()
+                && !line.contains("processed ")
+                && !line.contains("verification time")
+                && !line.contains("stack depth")
+        };
+        if let Some(last) = log.lines().rfind(is_verdict) {
+            return AttachError::Verify { program: PROGRAM, last_words: last.trim().to_owned() };
+        }
+    }
+    AttachError::Refused { program: PROGRAM, error }
+}
+
+fn take(ebpf: &mut Ebpf, name: &str) -> Option<Map> {
+    ebpf.take_map(name)
+}
+
+/// An error with all its causes in one line.
+pub fn causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        source = error.source();
+    }
+    text
+}

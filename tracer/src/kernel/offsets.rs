@@ -1,0 +1,84 @@
+//! Offsets of the kernel fields that the programs read, from the running kernel's BTF.
+//!
+//! A field that cannot be found switches one value off and is named; it never stops the start.
+
+use std::path::Path;
+
+use tracer_ebpf::abi::{OFFSET_UNKNOWN, Offsets};
+
+use super::btf::Btf;
+
+/// Where every kernel with `CONFIG_DEBUG_INFO_BTF` shows its types.
+pub const BTF_PATH: &str = "/sys/kernel/btf/vmlinux";
+
+/// Largest blob that is read; today's kernels have 4–10 MiB.
+const MAX_BTF: u64 = 64 << 20;
+
+/// What was found, and the names of what was not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    pub offsets: Offsets,
+    pub missing: Vec<&'static str>,
+}
+
+/// Reads and searches the kernel's BTF.
+///
+/// # Errors
+/// A sentence that says why the BTF could not be used.
+pub fn from_kernel(path: &Path) -> Result<Found, String> {
+    let attempt = |what: &dyn std::fmt::Display| format!("{}: {what}", path.display());
+    let length = std::fs::metadata(path).map_err(|error| attempt(&error))?.len();
+    if length > MAX_BTF {
+        return Err(attempt(&format_args!("{length} bytes are more than any kernel's BTF")));
+    }
+    let data = std::fs::read(path).map_err(|error| attempt(&error))?;
+    let btf = Btf::parse(data).map_err(|error| attempt(&error))?;
+    Ok(search(&btf))
+}
+
+/// One row per field: its name, where it may be (first match wins), and the place for the result.
+type Row<'a> = (&'static str, &'a [(&'a str, &'a [&'a str])], fn(&mut Offsets) -> &mut u32);
+
+const ROWS: &[Row<'static>] = &[
+    ("task_struct.pid", &[("task_struct", &["pid"])], |o| &mut o.task_pid),
+    ("task_struct.comm", &[("task_struct", &["comm"])], |o| &mut o.task_comm),
+    ("task_struct.cred", &[("task_struct", &["cred"])], |o| &mut o.task_cred),
+    ("task_struct.group_leader", &[("task_struct", &["group_leader"])], |o| &mut o.task_group_leader),
+    (
+        "task_struct.start_boottime",
+        // Renamed in 5.5.
+        &[("task_struct", &["start_boottime"]), ("task_struct", &["real_start_time"])],
+        |o| &mut o.task_start_boottime,
+    ),
+    ("task_struct.self_exec_id", &[("task_struct", &["self_exec_id"])], |o| &mut o.task_self_exec_id),
+    ("cred.uid", &[("cred", &["uid"])], |o| &mut o.cred_uid),
+    ("sock.sk_uid", &[("sock", &["sk_uid"])], |o| &mut o.sock_uid),
+    ("sock.sk_err", &[("sock", &["sk_err"])], |o| &mut o.sock_err),
+    ("sock.sk_flags", &[("sock", &["__sk_common", "skc_flags"])], |o| &mut o.sock_flags),
+    ("sock.sk_net", &[("sock", &["__sk_common", "skc_net"])], |o| &mut o.sock_net),
+    ("net.ns.inum", &[("net", &["ns", "inum"])], |o| &mut o.net_inum),
+    ("tcp_sock.write_seq", &[("tcp_sock", &["write_seq"])], |o| &mut o.tcp_write_seq),
+];
+
+/// Searches one blob for every field.
+#[must_use]
+pub fn search(btf: &Btf) -> Found {
+    let mut offsets = Offsets::UNKNOWN;
+    let mut missing = Vec::new();
+    for (name, places, slot) in ROWS {
+        match places.iter().find_map(|(structure, path)| btf.member(structure, path)) {
+            Some(member) => *slot(&mut offsets) = member.offset,
+            None => missing.push(*name),
+        }
+    }
+    // The programs read pid and tgid as one: they must be neighbours.
+    let tgid = btf.member("task_struct", &["tgid"]).map(|member| member.offset);
+    if offsets.task_pid != OFFSET_UNKNOWN && tgid != offsets.task_pid.checked_add(4) {
+        offsets.task_pid = OFFSET_UNKNOWN;
+        missing.push("task_struct.tgid");
+    }
+    if let Some(size) = btf.member("task_struct", &["self_exec_id"]).and_then(|member| btf.size(member)) {
+        offsets.exec_id_size = size;
+    }
+    Found { offsets, missing }
+}

@@ -1,0 +1,188 @@
+//! The plan: each capability with its ways (tiers), the one in use, and why not a better one.
+//!
+//! Decided by results, not by version numbers: offsets that were found, a load and an attach that went through. Goes
+//! into the `start` record and `tracer doctor`.
+
+use rustix::thread::CapabilitySet;
+use tracer_ebpf::abi::{OFFSET_UNKNOWN, Offsets};
+
+use super::attach::AttachError;
+use super::features::{Features, NEEDED_CAPABILITIES, OLDEST_KERNEL};
+use crate::record::{CapabilityObject, RefusedTier};
+
+const SOCK_OPS: &str = "sock_ops";
+const BTF_OFFSET: &str = "btf_offset";
+const TASK_UID: &str = "task_uid";
+const TASK_FIELDS: &str = "task_fields";
+
+/// How the result of the attach reads for the plan.
+pub enum AttachResult<'a> {
+    Attached,
+    Refused(&'a AttachError),
+    /// Not even tried, with the reasons of [`obstacles`].
+    NotTried(&'a [Obstacle]),
+}
+
+/// Something that must be mended before the work can start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Obstacle {
+    /// The check of `tracer doctor` that it belongs to.
+    pub check: &'static str,
+    /// What is missing.
+    pub what: String,
+    /// What to do about it.
+    pub remedy: String,
+}
+
+/// Everything that stands in the way, found without trying.
+#[must_use]
+pub fn obstacles(features: &Features) -> Vec<Obstacle> {
+    let mut found = Vec::new();
+    if features.version.is_some_and(|version| version < OLDEST_KERNEL) {
+        let (major, minor) = OLDEST_KERNEL;
+        found.push(Obstacle {
+            check: "kernel",
+            what: format!("kernel {} is too old", features.kernel),
+            remedy: format!("use a device or emulator image with kernel {major}.{minor} or newer"),
+        });
+    }
+    let missing: Vec<_> = NEEDED_CAPABILITIES
+        .iter()
+        .filter(|(capability, _, _)| !features.has(*capability))
+        .map(|(_, name, purpose)| format!("{name} ({purpose})"))
+        .collect();
+    if !missing.is_empty() {
+        found.push(Obstacle {
+            check: "capabilities",
+            what: format!("missing {}", missing.join(", ")),
+            remedy: privilege_remedy(),
+        });
+    }
+    if let Err(reason) = &features.cgroup_root {
+        found.push(Obstacle {
+            check: "cgroup2",
+            what: format!("no cgroup2 root: {reason}"),
+            remedy:
+                "mount it: mkdir -p /sys/fs/cgroup/unified && mount -t cgroup2 none /sys/fs/cgroup/unified"
+                    .to_owned(),
+        });
+    }
+    if let Err(reason) = &features.btf {
+        found.push(Obstacle {
+            check: "btf",
+            what: format!("no kernel type information (BTF): {reason}"),
+            remedy: "use a kernel built with CONFIG_DEBUG_INFO_BTF=y (Android: android13-5.10 and later)"
+                .to_owned(),
+        });
+    }
+    found
+}
+
+/// What to do when the kernel refuses although everything seems to be there.
+#[must_use]
+pub fn refusal_remedy(error: &AttachError, features: &Features) -> String {
+    let all = NEEDED_CAPABILITIES.iter().all(|(capability, _, _)| features.has(*capability));
+    if error.is_permission() && all {
+        return "all capabilities are there, so a security module refuses: on Android run it from the root \
+                manager's own domain (su, adb root) or with SELinux permissive; on Linux see the audit log"
+            .to_owned();
+    }
+    if error.is_permission() {
+        return privilege_remedy();
+    }
+    if features.memlock.is_some() && features.version < Some((5, 11)) {
+        return "raise the limit of locked memory (ulimit -l unlimited), which kernels before 5.11 count maps against"
+            .to_owned();
+    }
+    "run `tracer doctor` and report its output together with this message".to_owned()
+}
+
+fn privilege_remedy() -> String {
+    "run it as root (sudo; on Android: adb root, or su) with a full capability set".to_owned()
+}
+
+/// The capabilities of this version with their tiers.
+#[must_use]
+pub fn capabilities(features: &Features, result: &AttachResult<'_>) -> Vec<CapabilityObject> {
+    let offsets = features.btf.as_ref().map_or(Offsets::UNKNOWN, |found| found.offsets);
+    vec![
+        tcp(features, result, "tcp_connections", "connections that were open before the start"),
+        tcp(features, result, "tcp_accepted", "the process of sockets that listened before the start"),
+        owner(features, result, &offsets),
+        process(features, result, &offsets),
+    ]
+}
+
+fn tcp(
+    features: &Features,
+    result: &AttachResult<'_>,
+    capability: &'static str,
+    blind_spot: &str,
+) -> CapabilityObject {
+    let refused = match result {
+        AttachResult::Attached => Vec::new(),
+        AttachResult::Refused(error) => vec![RefusedTier {
+            tier: SOCK_OPS,
+            reason: super::attach::causes(*error),
+            remedy: Some(refusal_remedy(error, features)),
+        }],
+        AttachResult::NotTried(obstacles) => obstacles
+            .iter()
+            .map(|o| RefusedTier { tier: SOCK_OPS, reason: o.what.clone(), remedy: Some(o.remedy.clone()) })
+            .collect(),
+    };
+    let attached = refused.is_empty();
+    let mut limits = Vec::new();
+    if attached {
+        limits.push(blind_spot.to_owned());
+        if let Ok(root) = &features.cgroup_root
+            && !root.is_whole
+        {
+            limits.push("processes outside this container's part of the cgroup hierarchy".to_owned());
+        }
+    }
+    CapabilityObject { capability, tier: attached.then_some(SOCK_OPS), refused, limits }
+}
+
+fn owner(features: &Features, result: &AttachResult<'_>, offsets: &Offsets) -> CapabilityObject {
+    let by_socket = offsets.sock_uid != OFFSET_UNKNOWN;
+    let by_task = offsets.task_cred != OFFSET_UNKNOWN && offsets.cred_uid != OFFSET_UNKNOWN;
+    let tier = if by_socket { Some(BTF_OFFSET) } else { by_task.then_some(TASK_UID) };
+    CapabilityObject {
+        capability: "socket_owner",
+        tier: tier.filter(|_| matches!(result, AttachResult::Attached)),
+        refused: refused_offsets(features, by_socket, BTF_OFFSET, "sock.sk_uid"),
+        limits: if by_socket {
+            Vec::new()
+        } else {
+            vec!["sockets made for another uid are credited to the task that connects".to_owned()]
+        },
+    }
+}
+
+fn process(features: &Features, result: &AttachResult<'_>, offsets: &Offsets) -> CapabilityObject {
+    let known = offsets.task_pid != OFFSET_UNKNOWN && offsets.task_comm != OFFSET_UNKNOWN;
+    let mut limits = Vec::new();
+    if !features.has(CapabilitySet::SYS_PTRACE) {
+        limits.push("executables of other users' processes: CAP_SYS_PTRACE is missing".to_owned());
+    }
+    CapabilityObject {
+        capability: "process_identity",
+        tier: (known && matches!(result, AttachResult::Attached)).then_some(TASK_FIELDS),
+        refused: refused_offsets(features, known, TASK_FIELDS, "task_struct.pid or comm"),
+        limits,
+    }
+}
+
+fn refused_offsets(features: &Features, known: bool, tier: &'static str, field: &str) -> Vec<RefusedTier> {
+    if known {
+        return Vec::new();
+    }
+    let reason = match &features.btf {
+        Ok(found) => {
+            format!("the kernel's BTF does not have {field} (missing: {})", found.missing.join(", "))
+        }
+        Err(reason) => reason.clone(),
+    };
+    vec![RefusedTier { tier, reason, remedy: None }]
+}

@@ -1,0 +1,180 @@
+//! Event → record: flow, enrich, judge, render. No I/O but what `enrich` reads about a new process.
+//!
+//! In: decoded events and a clock. Out: rendered lines in [`Lines`]. Every event of a connection gives exactly one
+//! record or is counted as not shown, so that the totals add up with the kernel's own counters.
+
+use tracer_ebpf::abi::KNOWN_TASK;
+use wildmatch::WildMatch;
+
+use crate::clock::{BootTime, Clock, Timestamp};
+use crate::enrich::Enricher;
+use crate::event::Event;
+use crate::flow::{Flow, FlowTable};
+use crate::judge::{Expectations, Facts};
+use crate::record::connection::{self, News};
+use crate::record::{Action, EventKind, EventObject, Record, SCHEMA, StreamObject};
+use crate::sink::Format;
+use crate::tally::Tally;
+
+/// Which records are wanted. An empty list wants all.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Owners.
+    pub uids: Vec<u32>,
+    /// Patterns of package names, `*` and `?`.
+    pub apps: Vec<WildMatch>,
+    pub actions: Vec<Action>,
+}
+
+impl Filter {
+    fn admits(&self, action: Action, owner: Option<u32>, enricher: &Enricher) -> bool {
+        (self.actions.is_empty() || self.actions.contains(&action))
+            && (self.uids.is_empty() || owner.is_some_and(|uid| self.uids.contains(&uid)))
+            && (self.apps.is_empty() || owner.is_some_and(|uid| self.admits_app(uid, enricher)))
+    }
+
+    fn admits_app(&self, uid: u32, enricher: &Enricher) -> bool {
+        let app = enricher.apps.lookup(uid);
+        app.is_some_and(|app| {
+            app.packages().iter().any(|name| self.apps.iter().any(|glob| glob.matches(name)))
+        })
+    }
+}
+
+/// Rendered records that wait for the output, and their numbering.
+pub struct Lines {
+    format: Format,
+    seq: u64,
+    buffer: Vec<u8>,
+    counts: Tally,
+}
+
+impl Lines {
+    #[must_use]
+    pub fn new(format: Format) -> Self {
+        Self { format, seq: 0, buffer: Vec::new(), counts: Tally::default() }
+    }
+
+    fn next_seq(&mut self) -> u64 {
+        self.seq += 1;
+        self.seq
+    }
+
+    /// Rendered bytes, whole lines.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.buffer
+    }
+
+    /// Empties the buffer; returns which records of connections were in it.
+    pub fn clear(&mut self) -> Tally {
+        self.buffer.clear();
+        std::mem::take(&mut self.counts)
+    }
+}
+
+/// Everything behind the flow table.
+pub struct Stages {
+    pub enricher: Enricher,
+    pub expectations: Expectations,
+    pub filter: Filter,
+    /// First half of every flow id.
+    pub boot: String,
+    pub lines: Lines,
+    /// Events that the filter left out.
+    pub not_shown: Tally,
+}
+
+/// The chain behind the source.
+pub struct Pipeline {
+    pub flows: FlowTable,
+    pub stages: Stages,
+}
+
+impl Pipeline {
+    /// Takes one event through the whole chain.
+    pub fn handle(&mut self, event: &Event, clock: Clock) {
+        let Some(step) = self.flows.track(event) else { return };
+        if let Some(mut evicted) = step.evicted {
+            self.stages.show(&mut evicted, &News::EVICTED, event.at, clock);
+        }
+        if let Some(news) = News::of(&event.what) {
+            self.stages.show(step.flow, &news, event.at, clock);
+        }
+    }
+}
+
+impl Stages {
+    fn show(&mut self, flow: &mut Flow, news: &News<'_>, at: BootTime, clock: Clock) {
+        self.enrich(flow);
+        if !self.filter.admits(news.action, flow.owner, &self.enricher) {
+            self.not_shown[news.kind] += 1;
+            return;
+        }
+        let seq = self.lines.next_seq();
+        let Lines { format, buffer, counts, .. } = &mut self.lines;
+        counts[news.kind] += 1;
+        connection::with_record(flow, news, at, clock, &self.enricher, &self.boot, seq, |record| {
+            format.render(record, buffer);
+        });
+    }
+
+    /// Adds what is kept with the flow: its process, as long as `/proc` still knows it, and the verdict.
+    fn enrich(&mut self, flow: &mut Flow) {
+        if flow.process.is_none()
+            && let Some(identity) = flow.identity.filter(|identity| identity.known & KNOWN_TASK != 0)
+        {
+            flow.process = self.enricher.processes.resolve(&identity);
+        }
+        if flow.flags.is_none() {
+            flow.flags = Some(self.judge(flow));
+        }
+    }
+
+    fn judge(&self, flow: &Flow) -> Vec<crate::record::Flag> {
+        if self.expectations.home.is_empty() {
+            return Vec::new();
+        }
+        let place = self.enricher.geo.lookup(flow.tuple.remote_ip());
+        let app = flow.owner.and_then(|uid| self.enricher.apps.lookup(uid).map(|app| app.brief()));
+        let who = match (&app, &flow.process, flow.owner) {
+            (Some(app), _, _) if !app.package.is_empty() => app.package.join(", "),
+            (_, Some(_), Some(uid)) => format!("{} (uid {uid})", connection::comm(flow).unwrap_or_default()),
+            (_, None, Some(uid)) => format!("uid {uid}"),
+            _ => "a process that is not known".to_owned(),
+        };
+        self.expectations.judge(&Facts {
+            direction: flow.direction,
+            who: &who,
+            preinstalled: app.is_some_and(|app| app.preinstalled == Some(true)),
+            country: place.country.map(|country| country.code),
+            country_name: place.country.map(|country| country.name),
+        })
+    }
+
+    /// Adds a record about the stream itself.
+    pub fn report(&mut self, action: Action, timestamp: Timestamp, stream: StreamObject<'_>) {
+        let kind = match action {
+            Action::Loss | Action::Warning => EventKind::PipelineError,
+            _ => EventKind::State,
+        };
+        let record = Record {
+            schema: SCHEMA,
+            seq: self.lines.next_seq(),
+            timestamp,
+            event: EventObject { kind, category: &[], types: &[], action, outcome: None, duration: None },
+            flow: None,
+            network: None,
+            source: None,
+            destination: None,
+            process: None,
+            user: None,
+            app: None,
+            attribution: None,
+            flags: &[],
+            error: None,
+            tracer: Some(stream),
+        };
+        self.lines.format.render(&record, &mut self.lines.buffer);
+    }
+}

@@ -1,0 +1,229 @@
+//! One stream from `start` to `stop`: drains the ring, writes records, counts what was lost.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
+use tokio::time::Instant;
+
+use super::accounting::Accounting;
+use super::reload::Reloaded;
+use crate::clock::{Clock, Timestamp};
+use crate::kernel::attach::Attached;
+use crate::pipeline::Pipeline;
+use crate::record::{Action, StreamObject, TotalsObject};
+use crate::sink::output::{Ended, Output};
+use crate::source::decode::decode;
+use crate::tally::Tally;
+
+/// Events taken in one go, so that signals are looked at in between.
+const BATCH: u64 = 4096;
+/// Rendered bytes that are handed to the output at once.
+const FLUSH_BYTES: usize = 32 << 10;
+/// A drain of at least this many events is a burst: more are on their way, and waiting for them costs less than being
+/// woken for each.
+const BURST: u64 = 64;
+/// How long a burst is left to gather. Short against the ring (2 MiB hold some 17,000 events).
+const REST: Duration = Duration::from_millis(4);
+/// How long after an event the programs' counters are looked at, so that nothing wakes an idle system.
+const CHECK_AFTER: Duration = Duration::from_secs(1);
+
+pub struct Session {
+    attached: Attached,
+    pipeline: Pipeline,
+    output: Output,
+    accounting: Accounting,
+    started: Timestamp,
+    next_check: Option<Instant>,
+    /// Events of the last drain.
+    last_drain: u64,
+}
+
+/// Whether the ring was emptied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drained {
+    Empty,
+    MoreIsThere,
+}
+
+impl Session {
+    pub fn new(attached: Attached, pipeline: Pipeline, output: Output, started: Timestamp) -> Self {
+        Self {
+            attached,
+            pipeline,
+            output,
+            accounting: Accounting::default(),
+            started,
+            next_check: None,
+            last_drain: 0,
+        }
+    }
+
+    /// A descriptor that becomes readable when the ring has events.
+    pub fn ring_fd(&self) -> io::Result<OwnedFd> {
+        self.attached.ring.as_fd().try_clone_to_owned()
+    }
+
+    /// A descriptor that becomes readable when the output ended by itself.
+    pub fn output_fd(&self) -> io::Result<OwnedFd> {
+        self.output.done().try_clone()
+    }
+
+    /// When the counters are to be looked at next; `None` while nothing happens.
+    pub fn next_check(&self) -> Option<Instant> {
+        self.next_check
+    }
+
+    /// Takes events off the ring: all of them, or one batch.
+    pub fn drain(&mut self) -> Drained {
+        let clock = Clock::read();
+        let mut taken = 0;
+        let mut drained = Drained::MoreIsThere;
+        while taken < BATCH {
+            let Some(item) = self.attached.ring.next() else {
+                drained = Drained::Empty;
+                break;
+            };
+            taken += 1;
+            match decode(&item) {
+                Ok(event) => self.pipeline.handle(&event, clock),
+                Err(error) => self.accounting.decode_failed(error),
+            }
+            drop(item);
+            if self.pipeline.stages.lines.bytes().len() >= FLUSH_BYTES {
+                self.flush();
+            }
+        }
+        self.flush();
+        self.accounting.received += taken;
+        self.last_drain = taken;
+        if taken > 0 && self.next_check.is_none() {
+            self.next_check = Some(Instant::now() + CHECK_AFTER);
+        }
+        drained
+    }
+
+    /// After a burst, lets the next events gather: the kernel wakes nobody while the ring is not empty.
+    pub async fn rest_after_a_burst(&self) {
+        if self.last_drain >= BURST && self.last_drain < BATCH {
+            tokio::time::sleep(REST).await;
+        }
+    }
+
+    fn flush(&mut self) {
+        let lines = &mut self.pipeline.stages.lines;
+        if lines.bytes().is_empty() {
+            lines.clear();
+            return;
+        }
+        let has_room = self.output.push(lines.bytes());
+        let records = lines.clear();
+        if has_room {
+            self.accounting.written += records;
+        } else {
+            self.accounting.output_full(records);
+            self.next_check.get_or_insert_with(|| Instant::now() + CHECK_AFTER);
+        }
+    }
+
+    /// Reads the programs' counters and tells the stream what was lost.
+    pub fn check_losses(&mut self) {
+        self.next_check = None;
+        if let Ok(totals) = self.attached.counters.read() {
+            self.accounting.kernel_counters(&totals);
+        }
+        if self.accounting.has_news() && !self.tell_losses() {
+            // No room even for that: try again later.
+            self.next_check = Some(Instant::now() + CHECK_AFTER);
+        }
+    }
+
+    fn tell_losses(&mut self) -> bool {
+        let lost = Some(self.accounting.news());
+        let told = self.report(Action::Loss, StreamObject { lost, ..StreamObject::default() });
+        if told {
+            self.accounting.told();
+        }
+        told
+    }
+
+    /// Writes a record about the stream, into reserved room.
+    pub fn report(&mut self, action: Action, stream: StreamObject<'_>) -> bool {
+        self.flush();
+        self.pipeline.stages.report(action, Clock::wall(), stream);
+        let told = self.output.push_reserved(self.pipeline.stages.lines.bytes());
+        self.pipeline.stages.lines.clear();
+        told
+    }
+
+    /// Writes warnings to the stream and to standard error.
+    pub fn warn(&mut self, warnings: &[String]) {
+        crate::commands::warn(warnings);
+        for message in warnings {
+            self.report(Action::Warning, StreamObject { message: Some(message), ..StreamObject::default() });
+        }
+    }
+
+    /// Takes over data files that were read again.
+    pub fn apply(&mut self, reloaded: Reloaded) {
+        let enricher = &mut self.pipeline.stages.enricher;
+        let warnings = reloaded.apply(enricher, Clock::wall());
+        let geo = enricher.geo.databases().to_vec();
+        let packages = enricher.apps.package_count();
+        let message = Some("data files were read again");
+        self.report(Action::Reload, StreamObject { geo: &geo, packages, message, ..StreamObject::default() });
+        self.warn(&warnings);
+    }
+
+    /// Detaches, takes what is left, writes `stop`, and waits for the output.
+    pub fn finish(mut self, message: &str) -> Ended {
+        self.attached.detach();
+        let totals = self.take_the_rest();
+        self.accounting.kernel_counters(&totals);
+        if self.accounting.has_news() {
+            self.tell_losses();
+        }
+        let totals = self.totals(&totals);
+        self.report(
+            Action::Stop,
+            StreamObject {
+                message: Some(message),
+                lost: Some(self.accounting.all()).filter(|lost| !lost.is_empty()),
+                totals: Some(totals),
+                ..StreamObject::default()
+            },
+        );
+        self.output.finish()
+    }
+
+    /// Empties the ring until everything that the programs say they emitted has arrived. A program may still be
+    /// running on another CPU while we detach; it needs microseconds, and the wait is bounded.
+    fn take_the_rest(&mut self) -> crate::kernel::counters::Totals {
+        let mut totals = crate::kernel::counters::Totals::default();
+        for _ in 0..50 {
+            while self.drain() == Drained::MoreIsThere {}
+            let Ok(now) = self.attached.counters.read() else { break };
+            totals = now;
+            let emitted: u64 = totals.iter().map(|counter| counter.emitted).sum();
+            if emitted <= self.accounting.received {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        totals
+    }
+
+    fn totals(&self, kernel: &crate::kernel::counters::Totals) -> TotalsObject {
+        let cpu = clock_gettime(ClockId::ProcessCPUTime);
+        let milliseconds = cpu.tv_sec.saturating_mul(1000).saturating_add(cpu.tv_nsec / 1_000_000);
+        TotalsObject {
+            records: self.accounting.written.by_name(),
+            kernel_events: Tally::from_kinds(kernel.map(|counter| counter.emitted + counter.lost)).by_name(),
+            not_shown: self.pipeline.stages.not_shown.by_name(),
+            loopback: Tally::from_kinds(kernel.map(|counter| counter.skipped)).by_name(),
+            cpu_ms: u64::try_from(milliseconds).ok(),
+            since: Some(self.started),
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! From a configuration to a running [`Session`]: look, open, load, attach, say so.
+
+use std::fs::File;
+use std::io::{self, IsTerminal};
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use super::reload::Paths;
+use super::session::Session;
+use crate::cli::FormatArg;
+use crate::clock::Clock;
+use crate::commands::geo_or_usage;
+use crate::config::Config;
+use crate::enrich::Enricher;
+use crate::enrich::app::AppTable;
+use crate::enrich::process::{self, ProcessTable};
+use crate::failure::Failure;
+use crate::flow::FlowTable;
+use crate::judge::Expectations;
+use crate::kernel::attach::{self, Attached, Settings};
+use crate::kernel::features::Features;
+use crate::kernel::plan::{self, AttachResult};
+use crate::pipeline::{Lines, Pipeline, Stages};
+use crate::record::{Action, CapabilityObject, ConfigObject, HostObject, StreamObject};
+use crate::sink::output::Output;
+use crate::sink::{Format, Pretty};
+use crate::tally::Tally;
+
+/// Starts watching and writes the `start` record. Also tells which files are worth watching for changes.
+pub fn start(config: Config) -> Result<(Session, Paths), Failure> {
+    let started = Clock::wall();
+    let features = Features::detect();
+    refuse_obstacles(&features)?;
+    let (geo, mut warnings) = geo_or_usage(&config.geo)?;
+    let file = open_output(config.output.as_deref())?;
+    let (apps, app_warnings) = AppTable::load(&config.android_root, config.android_root_given);
+    warnings.extend(app_warnings);
+    let output = Output::start(file)?;
+    // Last, so that the ring is read from the first event on.
+    let (attached, capabilities) = attach(&features, &config)?;
+
+    let enricher = Enricher { apps, processes: ProcessTable::new(process::DEFAULT_CAPACITY), geo };
+    let stages = Stages {
+        enricher,
+        expectations: Expectations { home: config.home.clone() },
+        filter: config.filter.clone(),
+        boot: features.boot.clone(),
+        lines: Lines::new(format(&config)),
+        not_shown: Tally::default(),
+    };
+    let pipeline = Pipeline { flows: FlowTable::new(config.max_flows), stages };
+    let databases = pipeline.stages.enricher.geo.databases().to_vec();
+    let packages = pipeline.stages.enricher.apps.package_count();
+    let mut session = Session::new(attached, pipeline, output, started);
+    let android_root = config.android_root.display().to_string();
+    session.report(
+        Action::Start,
+        StreamObject {
+            version: Some(env!("CARGO_PKG_VERSION")),
+            host: Some(HostObject {
+                kernel: &features.kernel,
+                architecture: &features.architecture,
+                boot: &features.boot,
+            }),
+            config: Some(ConfigObject {
+                home: &config.home,
+                include_loopback: config.include_loopback,
+                android_root: &android_root,
+                max_flows: config.max_flows,
+                duration_ms: config.duration.and_then(|duration| u64::try_from(duration.as_millis()).ok()),
+            }),
+            capabilities: &capabilities,
+            geo: &databases,
+            packages,
+            message: Some("watching TCP connections"),
+            ..StreamObject::default()
+        },
+    );
+    session.warn(&warnings);
+    let paths =
+        Paths { android_root: config.android_root, explicit: config.android_root_given, geo: config.geo };
+    Ok((session, paths))
+}
+
+fn refuse_obstacles(features: &Features) -> Result<(), Failure> {
+    let obstacles = plan::obstacles(features);
+    if obstacles.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::Unsupported(
+        obstacles.into_iter().map(|obstacle| (obstacle.what, obstacle.remedy)).collect(),
+    ))
+}
+
+fn attach(features: &Features, config: &Config) -> Result<(Attached, Vec<CapabilityObject>), Failure> {
+    let settings = Settings { include_loopback: config.include_loopback, ring_size: config.ring_size };
+    let root = features.cgroup_root.as_ref().map_err(|reason| Failure::usage(reason.clone()))?;
+    let attached = attach::attach(features, root, settings).map_err(|error| {
+        Failure::Unsupported(vec![(attach::causes(&error), plan::refusal_remedy(&error, features))])
+    })?;
+    Ok((attached, plan::capabilities(features, &AttachResult::Attached)))
+}
+
+fn open_output(path: Option<&Path>) -> Result<File, Failure> {
+    match path {
+        None => Ok(io::stdout().as_fd().try_clone_to_owned()?.into()),
+        Some(path) => File::create(path).map_err(|error| {
+            Failure::usage(format!("--output {}: could not be created: {error}", path.display()))
+        }),
+    }
+}
+
+fn format(config: &Config) -> Format {
+    match config.format {
+        FormatArg::Jsonl => Format::Jsonl,
+        FormatArg::Pretty => {
+            let wants_colour = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+            let colour = wants_colour && config.output.is_none() && io::stdout().is_terminal();
+            Format::Pretty(Pretty { colour })
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! One aligned line per connection, for a person at a terminal; and the stream's own news.
+//!
+//! A connection is written once its outcome is known (established, failed, accepted). Everything that comes from a
+//! process or a file was made printable by `enrich` already.
+
+use std::fmt::Write;
+
+use crate::record::{Action, Direction, Endpoint, Record};
+
+/// Colours on or off.
+pub struct Pretty {
+    pub colour: bool,
+}
+
+const BOLD: &str = "\x1b[1m";
+const DIM: &str = "\x1b[2m";
+const RED: &str = "\x1b[31m";
+const GREEN: &str = "\x1b[32m";
+const YELLOW: &str = "\x1b[33m";
+const RESET: &str = "\x1b[0m";
+
+/// Column widths: a package name, an IPv4 address with port, a network's name.
+const WHO: usize = 32;
+const REMOTE: usize = 24;
+const NETWORK: usize = 30;
+
+impl Pretty {
+    /// Appends the line of `record`, or nothing when this record says nothing new to a person.
+    pub fn render(&self, record: &Record<'_>, line: &mut Vec<u8>) {
+        let text = match record.event.action {
+            Action::Established | Action::Failed | Action::Accept => self.connection(record),
+            Action::Start | Action::Reload | Action::Loss | Action::Warning | Action::Stop => {
+                self.stream(record)
+            }
+            Action::Connect | Action::Close => return,
+        };
+        line.extend_from_slice(text.as_bytes());
+        line.push(b'\n');
+    }
+
+    fn connection(&self, record: &Record<'_>) -> String {
+        let is_ingress = record.network.as_ref().is_some_and(|n| n.direction == Some(Direction::Ingress));
+        let remote = if is_ingress { &record.source } else { &record.destination };
+        let (arrow, local_port) = if is_ingress {
+            ("←", record.destination.as_ref().and_then(|end| end.port))
+        } else {
+            ("→", None)
+        };
+        let mut text = String::with_capacity(160);
+        let time = record.timestamp.to_string();
+        self.paint(&mut text, DIM, time.get(11..23).unwrap_or(&time));
+        text.push(' ');
+        self.paint(&mut text, BOLD, &fit(&who(record), WHO));
+        let _ = write!(text, " {arrow} ");
+        if let Some(remote) = remote {
+            remote_columns(&mut text, remote);
+        }
+        let (colour, outcome) = outcome(record);
+        text.push(' ');
+        self.paint(&mut text, colour, &outcome);
+        if let Some(port) = local_port {
+            let _ = write!(text, " on port {port}");
+        }
+        for flag in record.flags {
+            text.push_str("  ");
+            self.paint(&mut text, YELLOW, &format!("{}: {}", flag.id, flag.reason));
+        }
+        text
+    }
+
+    fn stream(&self, record: &Record<'_>) -> String {
+        let mut text = String::new();
+        let time = record.timestamp.to_string();
+        self.paint(&mut text, DIM, time.get(11..23).unwrap_or(&time));
+        let Some(stream) = &record.tracer else { return text };
+        let (colour, what) = match record.event.action {
+            Action::Start => (DIM, "start"),
+            Action::Reload => (DIM, "reload"),
+            Action::Stop => (DIM, "stop"),
+            Action::Loss => (RED, "LOST"),
+            _ => (YELLOW, "warning"),
+        };
+        text.push(' ');
+        self.paint(&mut text, colour, what);
+        if let Some(message) = stream.message {
+            let _ = write!(text, " {message}");
+        }
+        if let Some(lost) = &stream.lost {
+            let kernel: u64 = lost.kernel.values().sum();
+            let decode: u64 = lost.decode.values().sum();
+            let output: u64 = lost.output.values().sum();
+            let _ = write!(text, " {kernel} events in the kernel, {decode} unreadable, {output} not written");
+        }
+        text
+    }
+
+    fn paint(&self, text: &mut String, colour: &str, part: &str) {
+        if self.colour {
+            let _ = write!(text, "{colour}{part}{RESET}");
+        } else {
+            text.push_str(part);
+        }
+    }
+}
+
+/// Package, or user and process.
+fn who(record: &Record<'_>) -> String {
+    if let Some(app) = &record.app
+        && let Some(first) = app.package.first()
+    {
+        let more = app.package.len() - 1;
+        return if more == 0 { first.to_string() } else { format!("{first} +{more}") };
+    }
+    let user = record.user.as_ref().map(|user| match &user.name {
+        Some(name) => name.to_string(),
+        None => user.id.0.to_string(),
+    });
+    match (&record.process, user) {
+        (Some(process), Some(user)) => format!("{}/{} ({user})", process.name, process.pid),
+        (Some(process), None) => format!("{}/{}", process.name, process.pid),
+        (None, Some(user)) => format!("({user})"),
+        (None, None) => "unknown".to_owned(),
+    }
+}
+
+fn remote_columns(text: &mut String, remote: &Endpoint<'_>) {
+    let address = match (remote.ip, remote.port) {
+        (std::net::IpAddr::V6(ip), Some(port)) => format!("[{ip}]:{port}"),
+        (ip, Some(port)) => format!("{ip}:{port}"),
+        (ip, None) => ip.to_string(),
+    };
+    let country = remote.geo.as_ref().map_or("  ", |geo| geo.country_iso_code);
+    let network = match &remote.asn {
+        Some(asn) => {
+            let name = asn.organization.as_ref().map_or("", |organization| organization.name);
+            format!("AS{} {name}", asn.number)
+        }
+        None if remote.scope == crate::enrich::geo::Scope::Global => String::new(),
+        None => serde_json::to_value(remote.scope)
+            .ok()
+            .and_then(|scope| scope.as_str().map(|scope| scope.replace('_', "-")))
+            .unwrap_or_default(),
+    };
+    let _ = write!(text, "{} {country} {}", fit(&address, REMOTE), fit(&network, NETWORK));
+}
+
+fn outcome(record: &Record<'_>) -> (&'static str, String) {
+    let rtt = record.network.as_ref().and_then(|network| network.rtt_us);
+    let rtt = rtt.map_or(String::new(), |us| format!(" {}.{} ms", us / 1000, us % 1000 / 100));
+    match record.event.action {
+        Action::Accept => (GREEN, format!("accepted{rtt}")),
+        Action::Failed => {
+            let end = record.flow.as_ref().and_then(|flow| flow.end);
+            let end = end.and_then(|end| serde_json::to_value(end).ok());
+            let end = end.as_ref().and_then(|end| end.as_str()).unwrap_or("failed");
+            (RED, end.replace('_', " "))
+        }
+        _ => (GREEN, format!("connected{rtt}")),
+    }
+}
+
+/// Pads to `width` columns, or cuts there with a mark. Counts characters, which is right for names and addresses.
+fn fit(text: &str, width: usize) -> String {
+    let length = text.chars().count();
+    if length <= width {
+        return format!("{text:width$}");
+    }
+    let mut cut: String = text.chars().take(width - 1).collect();
+    cut.push('…');
+    cut
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fit;
+
+    #[test]
+    fn columns_keep_their_width_whatever_the_text() {
+        assert_eq!(fit("ab", 4), "ab  ");
+        assert_eq!(fit("abcdef", 4), "abc…");
+        assert_eq!(fit("äöüß", 4), "äöüß");
+    }
+}

@@ -1,0 +1,102 @@
+//! Counts by event kind: the arithmetic behind "loss is never silent". Pure.
+
+use std::collections::BTreeMap;
+use std::ops::{AddAssign, Index, IndexMut};
+
+use tracer_ebpf::abi::{
+    KIND_COUNT, KIND_TCP_ACCEPT, KIND_TCP_CLOSE, KIND_TCP_CONNECT, KIND_TCP_ESTABLISHED, KIND_TCP_FAILED,
+    KIND_TCP_LISTEN,
+};
+
+/// What is counted apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u16)]
+pub enum Kind {
+    /// Records that no kernel event stands behind.
+    Evicted = 0,
+    Connect = KIND_TCP_CONNECT,
+    Established = KIND_TCP_ESTABLISHED,
+    Accept = KIND_TCP_ACCEPT,
+    Failed = KIND_TCP_FAILED,
+    Close = KIND_TCP_CLOSE,
+    Listen = KIND_TCP_LISTEN,
+}
+
+/// Names in the order of the kinds.
+const NAMES: [&str; KIND_COUNT] =
+    ["evicted", "connect", "established", "accept", "failed", "close", "listen"];
+
+/// One count per kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally([u64; KIND_COUNT]);
+
+impl Tally {
+    /// From counts in the order of the kinds.
+    #[must_use]
+    pub fn from_kinds(counts: [u64; KIND_COUNT]) -> Self {
+        Self(counts)
+    }
+
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.0.iter().sum()
+    }
+
+    #[must_use]
+    pub fn is_zero(&self) -> bool {
+        self.0 == [0; KIND_COUNT]
+    }
+
+    /// What was added since `earlier`.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        let mut counts = self.0;
+        for (count, before) in counts.iter_mut().zip(earlier.0) {
+            *count = count.saturating_sub(before);
+        }
+        Self(counts)
+    }
+
+    /// The counts that are not zero, by name.
+    #[must_use]
+    pub fn by_name(&self) -> BTreeMap<&'static str, u64> {
+        NAMES.into_iter().zip(self.0).filter(|(_, count)| *count > 0).collect()
+    }
+}
+
+impl Index<Kind> for Tally {
+    type Output = u64;
+    fn index(&self, kind: Kind) -> &u64 {
+        &self.0[kind as usize]
+    }
+}
+
+impl IndexMut<Kind> for Tally {
+    fn index_mut(&mut self, kind: Kind) -> &mut u64 {
+        &mut self.0[kind as usize]
+    }
+}
+
+impl AddAssign for Tally {
+    fn add_assign(&mut self, other: Self) {
+        for (count, more) in self.0.iter_mut().zip(other.0) {
+            *count += more;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_stand_for_their_kinds_and_zeros_are_left_out() {
+        let mut tally = Tally::default();
+        tally[Kind::Close] += 2;
+        tally[Kind::Listen] += 1;
+        assert_eq!(tally.by_name(), BTreeMap::from([("close", 2), ("listen", 1)]));
+        let mut more = tally;
+        more[Kind::Close] += 3;
+        assert_eq!(more.since(&tally).by_name(), BTreeMap::from([("close", 3)]));
+    }
+}
