@@ -97,7 +97,9 @@ pub fn geo_or_usage(files: &[PathBuf]) -> Result<(Geo, Vec<String>), Failure> {
 }
 
 fn schema() -> Result<(), Failure> {
-    let schema = schemars::schema_for!(Record<'static>);
+    // The form that is written: a field that may be left out is not required.
+    let settings = schemars::generate::SchemaSettings::draft2020_12().for_serialize();
+    let schema = settings.into_generator().into_root_schema_for::<Record<'static>>();
     let mut out = io::stdout().lock();
     serde_json::to_writer_pretty(&mut out, &schema).map_err(anyhow::Error::from)?;
     writeln!(out)?;
