@@ -27,3 +27,4 @@ pub mod sink;
 pub mod source;
 pub mod tally;
 pub mod text;
+pub mod who;

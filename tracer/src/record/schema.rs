@@ -1,17 +1,29 @@
 //! The JSON Schema of the records, made from the record types themselves.
 
+use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
+use serde::Serialize;
 use serde_json::Value;
 
-use super::Record;
+use super::{Record, Who};
 
 /// JSON Schema (draft 2020-12) that every line of output is valid against.
 #[must_use]
 pub fn schema() -> Value {
     let generator = SchemaSettings::draft2020_12().for_serialize().into_generator();
-    let mut schema = generator.into_root_schema_for::<Record<'static>>().to_value();
+    let mut schema = generator.into_root_schema_for::<Form>().to_value();
     forbid_null(&mut schema);
     schema
+}
+
+/// A record as it is written: the members of both in one object.
+#[derive(Serialize, JsonSchema)]
+#[schemars(title = "tracer record", description = "One line of output.")]
+struct Form {
+    #[serde(flatten)]
+    record: Record<'static>,
+    #[serde(flatten)]
+    who: Option<Who<'static>>,
 }
 
 /// Unknown values are left out of a record, so that `null` never appears: the alternatives that schemars adds for

@@ -25,6 +25,7 @@ use crate::record::{Action, CapabilityObject, ConfigObject, HostObject, StreamOb
 use crate::sink::output::Output;
 use crate::sink::{Format, Pretty};
 use crate::tally::Tally;
+use crate::who::WhoCache;
 
 /// Starts watching and writes the `start` record. Also tells which files are worth watching for changes.
 pub fn start(config: Config) -> Result<(Session, Paths), Failure> {
@@ -46,6 +47,7 @@ pub fn start(config: Config) -> Result<(Session, Paths), Failure> {
         filter: config.filter.clone(),
         boot: features.boot.clone(),
         lines: Lines::new(format(&config)),
+        who: WhoCache::default(),
         not_shown: Tally::default(),
     };
     let pipeline = Pipeline { flows: FlowTable::new(config.max_flows), stages };
