@@ -13,10 +13,9 @@ use crate::event::Event;
 use crate::flow::{Flow, FlowTable};
 use crate::judge::{Expectations, Facts};
 use crate::record::connection::{self, News};
-use crate::record::{Action, EventKind, EventObject, Record, SCHEMA, StreamObject};
+use crate::record::{Action, EventKind, EventObject, Record, SCHEMA, StreamObject, WhoCache};
 use crate::sink::Format;
 use crate::tally::Tally;
-use crate::who::WhoCache;
 
 /// Which records are wanted. An empty list wants all.
 #[derive(Clone, Debug, Default)]
