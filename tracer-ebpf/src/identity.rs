@@ -24,8 +24,7 @@ pub fn read<T: Copy + Default>(base: u64, offset: u32) -> Option<T> {
     let mut value = T::default();
     let from = (base + u64::from(offset)) as *const c_void;
     // SAFETY: the helper checks the source address itself and writes exactly size_of::<T>() bytes into `value`.
-    let result =
-        unsafe { bpf_probe_read_kernel((&raw mut value).cast(), size_of::<T>() as u32, from) };
+    let result = unsafe { bpf_probe_read_kernel((&raw mut value).cast(), size_of::<T>() as u32, from) };
     (result == 0).then_some(value)
 }
 

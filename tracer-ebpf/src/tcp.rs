@@ -16,8 +16,7 @@ use aya_ebpf::helpers::bpf_get_socket_cookie;
 use aya_ebpf::programs::SockOpsContext;
 use tracer_ebpf::abi::{
     FIN_ACKED, FIN_RECEIVED, KIND_TCP_ACCEPT, KIND_TCP_CLOSE, KIND_TCP_CONNECT, KIND_TCP_ESTABLISHED,
-    KIND_TCP_FAILED, KIND_TCP_LISTEN, KNOWN_ERROR, KNOWN_FIN, KNOWN_OWNER, TcpEnd, TcpOpen, TcpReady,
-    Tuple,
+    KIND_TCP_FAILED, KIND_TCP_LISTEN, KNOWN_ERROR, KNOWN_FIN, KNOWN_OWNER, TcpEnd, TcpOpen, TcpReady, Tuple,
 };
 
 use crate::emit::{reserve, set, skip, submit};

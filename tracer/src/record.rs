@@ -14,8 +14,12 @@ use serde::Serialize;
 use crate::clock::Timestamp;
 
 pub mod connection;
+mod schema;
 mod stream;
+mod who;
+pub use schema::schema;
 pub use stream::*;
+pub use who::WhoText;
 
 /// Name and version of the record form, in every record.
 pub const SCHEMA: &str = "tracer/1.0";
@@ -42,6 +46,26 @@ pub struct Record<'a> {
     /// The end that was connected to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub destination: Option<Endpoint<'a>>,
+    /// What was noticed about this connection, each with its reason.
+    #[serde(skip_serializing_if = "<[Flag]>::is_empty")]
+    pub flags: &'a [Flag],
+    /// Why an `error` happened (ECS `error`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<ErrorObject>,
+    /// About the stream itself: `start`, `reload`, `loss`, `warning` and `stop` records only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tracer: Option<StreamObject<'a>>,
+    /// Whose connection it is: the members of [`Who`], rendered before.
+    #[serde(skip)]
+    pub who: Option<&'a WhoText>,
+}
+
+/// Whose connection it is: members of the record, beside those of [`Record`].
+///
+/// It is the same in all records of a connection and in most connections of a process, and half of the text: it is
+/// rendered once and shared ([`WhoText`]).
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Who<'a> {
     /// The process that opened the connection, or, for `accept`, that listens.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub process: Option<ProcessObject<'a>>,
@@ -52,17 +76,7 @@ pub struct Record<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub app: Option<AppObject<'a>>,
     /// How owner and process were found out, and how sure that is.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub attribution: Option<Attribution>,
-    /// What was noticed about this connection, each with its reason.
-    #[serde(skip_serializing_if = "<[Flag]>::is_empty")]
-    pub flags: &'a [Flag],
-    /// Why an `error` happened (ECS `error`).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub error: Option<ErrorObject>,
-    /// About the stream itself: `start`, `stats`, `loss`, `stop` and `warning` records only.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub tracer: Option<StreamObject<'a>>,
+    pub attribution: Attribution,
 }
 
 /// What kind of record this is (ECS `event`).
@@ -429,7 +443,7 @@ pub enum Method {
     SockOps,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OwnerSource {
     /// The socket's own uid, `sk->sk_uid`.

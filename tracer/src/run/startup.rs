@@ -25,6 +25,7 @@ use crate::record::{Action, CapabilityObject, ConfigObject, HostObject, StreamOb
 use crate::sink::output::Output;
 use crate::sink::{Format, Pretty};
 use crate::tally::Tally;
+use crate::who::WhoCache;
 
 /// Starts watching and writes the `start` record. Also tells which files are worth watching for changes.
 pub fn start(config: Config) -> Result<(Session, Paths), Failure> {
@@ -46,6 +47,7 @@ pub fn start(config: Config) -> Result<(Session, Paths), Failure> {
         filter: config.filter.clone(),
         boot: features.boot.clone(),
         lines: Lines::new(format(&config)),
+        who: WhoCache::default(),
         not_shown: Tally::default(),
     };
     let pipeline = Pipeline { flows: FlowTable::new(config.max_flows), stages };
@@ -77,7 +79,8 @@ pub fn start(config: Config) -> Result<(Session, Paths), Failure> {
         },
     );
     session.warn(&warnings);
-    let paths = Paths { android_root: config.android_root, explicit: config.android_root_given, geo: config.geo };
+    let paths =
+        Paths { android_root: config.android_root, explicit: config.android_root_given, geo: config.geo };
     Ok((session, paths))
 }
 
@@ -86,7 +89,9 @@ fn refuse_obstacles(features: &Features) -> Result<(), Failure> {
     if obstacles.is_empty() {
         return Ok(());
     }
-    Err(Failure::Unsupported(obstacles.into_iter().map(|obstacle| (obstacle.what, obstacle.remedy)).collect()))
+    Err(Failure::Unsupported(
+        obstacles.into_iter().map(|obstacle| (obstacle.what, obstacle.remedy)).collect(),
+    ))
 }
 
 fn attach(features: &Features, config: &Config) -> Result<(Attached, Vec<CapabilityObject>), Failure> {
@@ -117,4 +122,3 @@ fn format(config: &Config) -> Format {
         }
     }
 }
-
