@@ -71,7 +71,7 @@ impl Actor {
     }
 
     /// Waits for the end, which must be a good one. Every step has been done then.
-    pub fn done(mut self) {
+    pub fn done(&mut self) {
         let status = self.wait();
         let mut reason = String::new();
         if let Some(stderr) = &mut self.child.stderr {

@@ -12,6 +12,7 @@ pub mod live;
 pub mod netlink;
 pub mod netns;
 pub mod programs;
+pub mod raw;
 pub mod record;
 pub mod schema;
 pub mod stream;

@@ -27,6 +27,7 @@ use crate::maps::config;
 const AF_INET: u32 = 2;
 /// `enum tcp_state`, include/net/tcp_states.h.
 const TCP_SYN_SENT: u32 = 2;
+const TCP_SYN_RECV: u32 = 3;
 const TCP_FIN_WAIT1: u32 = 4;
 const TCP_FIN_WAIT2: u32 = 5;
 const TCP_CLOSE: u32 = 7;
@@ -152,7 +153,9 @@ fn state_changed(ctx: &SockOpsContext) {
     let old_state = field!(ctx.ops, __bindgen_anon_1[0]);
     let Some(sk) = socket(ctx.ops) else { return };
     let remote = remote_address(ctx.ops);
-    let kind = if old_state == TCP_SYN_SENT { KIND_TCP_FAILED } else { KIND_TCP_CLOSE };
+    // A marked socket is in SYN_RECV only after a simultaneous open; an accepted one is marked when it is established.
+    let failed = matches!(old_state, TCP_SYN_SENT | TCP_SYN_RECV);
+    let kind = if failed { KIND_TCP_FAILED } else { KIND_TCP_CLOSE };
     let Some(mut entry) = reserve::<TcpEnd>(kind) else { return };
     let out = entry.as_mut_ptr();
     set!(out.cookie = cookie(ctx));

@@ -279,7 +279,10 @@ pub struct Endpoint<'a> {
     /// Payload bytes that this end sent and the other acknowledged: `close` and `failed` only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
-    /// TCP segments that this end sent, as this machine saw them: `close` and `failed` only.
+    /// TCP segments that this end sent, as this machine saw them, SYN, FIN, RST and pure acknowledgements included:
+    /// `close` and `failed` only. Of a handshake with retransmissions, an accepted connection counts one SYN and one
+    /// SYN-ACK. When this machine closes first, `close` comes once its FIN is acknowledged: a FIN that the peer sends
+    /// later, and its acknowledgement, are not in here.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub packets: Option<u64>,
 }

@@ -138,7 +138,7 @@ fn endpoints<'a>(
     let mut remote = endpoint(tuple.remote_ip(), tuple.remote_port, enricher);
     if let Some(figures) = figures {
         local.bytes = figures.bytes_sent;
-        local.packets = Some(figures.packets_sent);
+        local.packets = figures.packets_sent;
         remote.bytes = figures.bytes_received;
         remote.packets = Some(figures.packets_received);
     }
