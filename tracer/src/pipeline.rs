@@ -61,6 +61,12 @@ impl Lines {
         self.seq
     }
 
+    /// Whether the form is for a person, not for other tools.
+    #[must_use]
+    pub fn are_for_a_person(&self) -> bool {
+        matches!(self.format, Format::Pretty(_))
+    }
+
     /// Rendered bytes, whole lines.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
