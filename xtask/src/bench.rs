@@ -46,11 +46,19 @@ pub fn run(args: BenchArgs) -> Result<()> {
         let comparison = compare::run(compare::Plan { workers, ..plan }, &tracer)?;
         for tool in tools::Tool::ALL {
             if let Some(row) = comparison.row(tool) {
-                println!("{tool} w{workers} rate {} slowdown {} storm_us {} tool_us {} prog_ns {} runs {} lost {} lines {} bytes/conn {:?} others {}",
-                    row.rate.show(0), row.slowdown.map_or(String::new(), |s| s.show(1)), row.storm_us.show(2),
+                println!(
+                    "{tool} w{workers} rate {} slowdown {} storm_us {} tool_us {} prog_ns {} runs {} lost {} lines {} bytes/conn {:?} others {}",
+                    row.rate.show(0),
+                    row.slowdown.map_or(String::new(), |s| s.show(1)),
+                    row.storm_us.show(2),
                     row.tool_us.map_or(String::new(), |s| s.show(2)),
                     row.program_ns.map_or(String::new(), |s| s.show(0)),
-                    row.runs.map_or(String::new(), |s| s.show(1)), row.lost, row.lines, row.bytes_per_connection, row.others.show(2));
+                    row.runs.map_or(String::new(), |s| s.show(1)),
+                    row.lost,
+                    row.lines,
+                    row.bytes_per_connection,
+                    row.others.show(2)
+                );
             }
         }
     }

@@ -165,8 +165,9 @@ fn delivered(tool: Tool, ended: &Ended, connections: u64) -> Result<Delivered> {
 /// traffic on the machine adds records, so fewer than the storm's own are certainly too few.
 fn lost_by_tracer(ended: &Ended, connections: u64) -> Result<u64> {
     let last = ended.tail.lines().last().unwrap_or_default();
-    let stop: serde_json::Value = serde_json::from_str(last)
-        .with_context(|| format!("tracer ended ({}) without a stop record: {}", ended.status, ended.stderr.trim()))?;
+    let stop: serde_json::Value = serde_json::from_str(last).with_context(|| {
+        format!("tracer ended ({}) without a stop record: {}", ended.status, ended.stderr.trim())
+    })?;
     let sum = |pointer: &str| {
         let counts = stop.pointer(pointer).and_then(serde_json::Value::as_object);
         counts.map_or(0, |counts| counts.values().filter_map(serde_json::Value::as_u64).sum::<u64>())
@@ -220,7 +221,8 @@ impl Comparison {
         let bare = &self.series(Tool::Bare)?.turns;
         let watched = tool != Tool::Bare;
         let kernel = || turns.iter().filter_map(|turn| turn.kernel);
-        let per_connection = |value: u64, kernel: &KernelTime| value as f64 / kernel.connections.max(1) as f64;
+        let per_connection =
+            |value: u64, kernel: &KernelTime| value as f64 / kernel.connections.max(1) as f64;
         let delivered = || turns.iter().filter_map(|turn| turn.delivered);
         let sums = delivered().fold((0, 0, 0, 0), |sum, one| {
             (sum.0 + one.lost, sum.1 + one.lines, sum.2 + one.bytes, sum.3 + one.connections)
@@ -262,7 +264,8 @@ mod tests {
 
     #[test]
     fn records_that_are_missing_against_the_connections_made_are_lost() {
-        let stop = r#"{"tracer":{"lost":{"kernel":{"close":2}},"totals":{"records":{"connect":10,"close":13}}}}"#;
+        let stop =
+            r#"{"tracer":{"lost":{"kernel":{"close":2}},"totals":{"records":{"connect":10,"close":13}}}}"#;
         let ended = Ended {
             status: std::process::ExitStatus::default(),
             lines: 23,

@@ -27,11 +27,13 @@ impl Machine {
     pub fn look() -> Result<Self> {
         let read = |path: &str| fs::read_to_string(path).with_context(|| format!("could not read {path}"));
         let processor = |text: &str| {
-            let line = text.lines().find(|line| line.starts_with("model name") || line.starts_with("CPU part"))?;
+            let line =
+                text.lines().find(|line| line.starts_with("model name") || line.starts_with("CPU part"))?;
             line.split_once(':').map(|(_, name)| name.trim().to_owned())
         };
         let memory = |text: &str| text.split_whitespace().nth(1)?.parse::<u64>().ok();
-        let tools = ["libbpf-tools", "bpftrace"].map(|package| (package.to_owned(), package_version(package)));
+        let tools =
+            ["libbpf-tools", "bpftrace"].map(|package| (package.to_owned(), package_version(package)));
         Ok(Self {
             date: first_line("date", &["-u", "+%Y-%m-%d"]).unwrap_or_default(),
             kernel: read("/proc/sys/kernel/osrelease")?.trim().to_owned(),
@@ -83,7 +85,8 @@ impl Load {
     fn parse(text: &str) -> Self {
         let first = text.lines().next().unwrap_or_default();
         // user nice system idle iowait irq softirq steal, proc_stat(5).
-        let ticks: Vec<u64> = first.split_whitespace().skip(1).take(8).filter_map(|n| n.parse().ok()).collect();
+        let ticks: Vec<u64> =
+            first.split_whitespace().skip(1).take(8).filter_map(|n| n.parse().ok()).collect();
         let all = ticks.iter().sum();
         let idle: u64 = ticks.iter().skip(3).take(2).sum();
         Self { busy: all - idle, all }

@@ -200,7 +200,8 @@ impl Running {
     /// # Errors
     /// When it does not end.
     pub fn stop(mut self) -> Result<Ended> {
-        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).context("a pid out of range")?;
+        let pid =
+            i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).context("a pid out of range")?;
         // It may have ended already.
         let _ = kill_process(pid, Signal::INT);
         let deadline = Instant::now() + END_DEADLINE;
@@ -216,9 +217,8 @@ impl Running {
         let stdout = self.stdout.take().map(Sink::finish).unwrap_or_default();
         let stderr = self.stderr.take().map(Sink::finish).unwrap_or_default();
         let probe = format!("{PROBE_PORT}");
-        let about_probe = |line: &&str| {
-            line.split(|c: char| c.is_whitespace() || c == ':').any(|word| word == probe)
-        };
+        let about_probe =
+            |line: &&str| line.split(|c: char| c.is_whitespace() || c == ':').any(|word| word == probe);
         let probes = stdout.head.lines().filter(about_probe).count();
         Ok(Ended {
             status,
