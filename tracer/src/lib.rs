@@ -27,4 +27,3 @@ pub mod sink;
 pub mod source;
 pub mod tally;
 pub mod text;
-pub mod who;

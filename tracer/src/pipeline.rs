@@ -13,10 +13,9 @@ use crate::event::Event;
 use crate::flow::{Flow, FlowTable};
 use crate::judge::{Expectations, Facts};
 use crate::record::connection::{self, News};
-use crate::record::{Action, EventKind, EventObject, Record, SCHEMA, StreamObject};
+use crate::record::{Action, EventKind, EventObject, Record, SCHEMA, StreamObject, WhoCache};
 use crate::sink::Format;
 use crate::tally::Tally;
-use crate::who::WhoCache;
 
 /// Which records are wanted. An empty list wants all.
 #[derive(Clone, Debug, Default)]
@@ -60,6 +59,12 @@ impl Lines {
     fn next_seq(&mut self) -> u64 {
         self.seq += 1;
         self.seq
+    }
+
+    /// Whether the form is for a person, not for other tools.
+    #[must_use]
+    pub fn are_for_a_person(&self) -> bool {
+        matches!(self.format, Format::Pretty(_))
     }
 
     /// Rendered bytes, whole lines.

@@ -17,9 +17,11 @@ pub mod connection;
 mod schema;
 mod stream;
 mod who;
+mod who_cache;
 pub use schema::schema;
 pub use stream::*;
 pub use who::WhoText;
+pub use who_cache::WhoCache;
 
 /// Name and version of the record form, in every record.
 pub const SCHEMA: &str = "tracer/1.0";

@@ -3,6 +3,7 @@
 //! Progress goes to stderr; stdout carries only what the command is asked for (the tracer's lines, test results).
 
 mod arch;
+mod bench;
 mod build;
 mod counts;
 mod deploy;
@@ -46,6 +47,8 @@ enum Command {
     Dist(dist::DistArgs),
     /// Push tracer to an Android device over adb and stream its lines to this terminal
     Deploy(deploy::DeployArgs),
+    /// Measure what tracer costs, beside tools that do a part of the same
+    Bench(bench::BenchArgs),
     /// Rebuild the geo database in data/ from its sources
     Geodata(geodata::GeodataArgs),
 }
@@ -59,6 +62,7 @@ fn main() -> ExitCode {
         Command::Vm(args) => vm::run(&args),
         Command::Dist(args) => dist::run(&args),
         Command::Deploy(args) => deploy::run(&args),
+        Command::Bench(args) => bench::run(args).map(|()| ExitCode::SUCCESS),
         Command::Geodata(args) => geodata::run(&args).map(|()| ExitCode::SUCCESS),
     };
     match result {

@@ -65,4 +65,39 @@ mod tests {
         assert_eq!(schema["required"], serde_json::json!(["schema", "seq", "@timestamp", "event"]));
         assert_eq!(schema["properties"]["app"]["$ref"], "#/$defs/AppObject");
     }
+
+    /// Collects the paths of all members that hold a value, `a.b` and `list[].c`.
+    fn leaves(schema: &Value, node: &Value, path: &str, found: &mut Vec<String>) {
+        if let Some(reference) = node["$ref"].as_str() {
+            let name = reference.rsplit('/').next().unwrap();
+            return leaves(schema, &schema["$defs"][name], path, found);
+        }
+        if let Some(members) = node["properties"].as_object() {
+            for (name, member) in members {
+                let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+                leaves(schema, member, &path, found);
+            }
+        } else if node["type"] == "array" && (node["items"].get("$ref")).is_some() {
+            let before = found.len();
+            leaves(schema, &node["items"], &format!("{path}[]"), found);
+            // A list of plain values is a value itself.
+            if found.len() == before + 1 && found.last() == Some(&format!("{path}[]")) {
+                found.pop();
+                found.push(path.to_owned());
+            }
+        } else {
+            found.push(path.to_owned());
+        }
+    }
+
+    #[test]
+    fn the_documentation_explains_every_field() {
+        let schema = schema();
+        let mut paths = Vec::new();
+        leaves(&schema, &schema, "", &mut paths);
+        assert!(paths.len() > 80, "{paths:?}");
+        let document = include_str!("../../../docs/schema.md");
+        let missing: Vec<_> = paths.iter().filter(|path| !document.contains(&format!("`{path}`"))).collect();
+        assert!(missing.is_empty(), "docs/schema.md does not explain {missing:?}");
+    }
 }

@@ -165,9 +165,11 @@ impl Session {
         told
     }
 
-    /// Writes warnings to the stream and to standard error.
+    /// Writes warnings to the stream; and to standard error, unless a person reads the stream itself.
     pub fn warn(&mut self, warnings: &[String]) {
-        crate::commands::warn(warnings);
+        if !self.pipeline.stages.lines.are_for_a_person() {
+            crate::commands::warn(warnings);
+        }
         for message in warnings {
             self.report(Action::Warning, StreamObject { message: Some(message), ..StreamObject::default() });
         }
@@ -194,10 +196,15 @@ impl Session {
             self.tell_losses();
         }
         let totals = self.totals(&totals);
+        let loopback: u64 = totals.loopback.values().sum();
+        let message = match loopback {
+            0 => message.to_owned(),
+            n => format!("{message}; {n} loopback events were left out (--include-loopback shows them)"),
+        };
         self.report(
             Action::Stop,
             StreamObject {
-                message: Some(message),
+                message: Some(&message),
                 lost: Some(self.accounting.all()).filter(|lost| !lost.is_empty()),
                 totals: Some(totals),
                 ..StreamObject::default()

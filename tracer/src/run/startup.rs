@@ -21,11 +21,10 @@ use crate::kernel::attach::{self, Attached, Settings};
 use crate::kernel::features::Features;
 use crate::kernel::plan::{self, AttachResult};
 use crate::pipeline::{Lines, Pipeline, Stages};
-use crate::record::{Action, CapabilityObject, ConfigObject, HostObject, StreamObject};
+use crate::record::{Action, CapabilityObject, ConfigObject, HostObject, StreamObject, WhoCache};
 use crate::sink::output::Output;
 use crate::sink::{Format, Pretty};
 use crate::tally::Tally;
-use crate::who::WhoCache;
 
 /// Starts watching and writes the `start` record. Also tells which files are worth watching for changes.
 pub fn start(config: Config) -> Result<(Session, Paths), Failure> {

@@ -1,0 +1,281 @@
+//! The comparison: one storm after the other, without a tool, with tracer, with tcplife, with bpftrace, and again.
+//!
+//! Every tool takes part in every round, in an order that rotates, so that what changes on the machine meanwhile
+//! changes for all. Each turn has two storms: one with the kernel's eBPF statistics off, for rates and processor
+//! time, and a short one with them on, for the time that the kernel spends in the tool's programs.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+
+use super::machine::{Load, processors};
+use super::process::{BpfStatistics, Process};
+use super::storm::{Gust, Storm, Targets};
+use super::summary::Summary;
+use super::tools::{Ended, Running, Tool};
+
+/// What to measure.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    pub rounds: usize,
+    /// Connections of the storm that is timed; the one with statistics has a quarter of them.
+    pub connections: u64,
+    pub workers: usize,
+    pub targets: Targets,
+}
+
+/// One tool's turn in one round.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Turn {
+    pub storm: Gust,
+    /// Processor time of the tool for the timed storm, until it had worked off everything.
+    pub tool_cpu_ns: u64,
+    /// Processors that others used during the timed storm.
+    pub others: f64,
+    pub kernel: Option<KernelTime>,
+    pub delivered: Option<Delivered>,
+}
+
+/// Time in the tool's eBPF programs, as the kernel measured it.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct KernelTime {
+    pub connections: u64,
+    pub runs: u64,
+    pub ns: u64,
+}
+
+/// What a tool wrote in one turn, and what it did not.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Delivered {
+    pub connections: u64,
+    pub lines: u64,
+    pub bytes: u64,
+    /// Lines that are missing.
+    pub lost: u64,
+}
+
+/// All turns of a tool, or why there are none.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Series {
+    pub tool: Tool,
+    pub skipped: Option<String>,
+    pub turns: Vec<Turn>,
+}
+
+/// One comparison.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Comparison {
+    pub workers: usize,
+    pub targets: Targets,
+    pub connections: u64,
+    pub series: Vec<Series>,
+}
+
+/// Runs all rounds.
+///
+/// # Errors
+/// When the storm or the tracer fails. A peer that fails is skipped with what it said.
+pub fn run(plan: Plan, tracer: &Path) -> Result<Comparison> {
+    let mut storm = Storm::start(plan.targets)?;
+    let mut series: Vec<Series> = Tool::ALL
+        .map(|tool| Series { tool, skipped: tool.missing().map(str::to_owned), turns: Vec::new() })
+        .into();
+    // Caches, the kernel's slabs and this program's own pages.
+    storm.run(plan.connections / 4, plan.workers)?;
+    for round in 0..plan.rounds {
+        let count = series.len();
+        for place in 0..count {
+            let Some(next) = series.get_mut((place + round) % count) else { continue };
+            if next.skipped.is_some() {
+                continue;
+            }
+            match turn(plan, next.tool, tracer, &mut storm) {
+                Ok(turn) => {
+                    eprintln!("  round {}/{}: {:8} {}", round + 1, plan.rounds, next.tool, brief(&turn));
+                    next.turns.push(turn);
+                }
+                Err(why) if matches!(next.tool, Tool::Bare | Tool::Tracer) => return Err(why),
+                Err(why) => {
+                    eprintln!("  {} is skipped: {why:#}", next.tool);
+                    next.skipped = Some(format!("{why:#}"));
+                }
+            }
+        }
+    }
+    Ok(Comparison { workers: plan.workers, targets: plan.targets, connections: plan.connections, series })
+}
+
+fn brief(turn: &Turn) -> String {
+    let kernel = turn.kernel.map_or(String::new(), |kernel| {
+        format!(", {:.0} ns in programs", kernel.ns as f64 / kernel.connections as f64)
+    });
+    let lost = turn.delivered.map_or(String::new(), |delivered| format!(", {} lines lost", delivered.lost));
+    format!("{:.0} connections/s{kernel}{lost} (others used {:.2} processors)", turn.rate(), turn.others)
+}
+
+fn turn(plan: Plan, tool: Tool, tracer: &Path, storm: &mut Storm) -> Result<Turn> {
+    if tool == Tool::Bare {
+        let before = Load::now()?;
+        let gust = storm.run(plan.connections, plan.workers)?;
+        let others = others_since(before, gust.cpu_ns, &gust)?;
+        return Ok(Turn { storm: gust, tool_cpu_ns: 0, others, kernel: None, delivered: None });
+    }
+    let running = Running::start(tool, tracer, storm)?;
+    let me = Process::new(std::process::id());
+    let (load, cpu, own) = (Load::now()?, running.process.cpu_ns()?, me.cpu_ns()?);
+    let gust = storm.run(plan.connections, plan.workers)?;
+    let during = gust.cpu_ns + (running.process.cpu_ns()? - cpu) + (me.cpu_ns()? - own);
+    let others = others_since(load, during, &gust)?;
+    running.wait_until_it_rests()?;
+    let tool_cpu_ns = running.process.cpu_ns()? - cpu;
+
+    let kernel = kernel_time(plan, &running, storm)?;
+    let ended = running.stop()?;
+    let connections = gust.connections + kernel.connections;
+    let delivered = Some(delivered(tool, &ended, connections)?);
+    Ok(Turn { storm: gust, tool_cpu_ns, others, kernel: Some(kernel), delivered })
+}
+
+/// Processors that neither the storm nor the tool nor this program used.
+fn others_since(before: Load, ours_ns: u64, gust: &Gust) -> Result<f64> {
+    let busy = Load::now()?.busy_since(before);
+    Ok((busy - ours_ns as f64 / gust.wall_ns.max(1) as f64).max(0.0).min(processors() as f64))
+}
+
+fn kernel_time(plan: Plan, running: &Running, storm: &mut Storm) -> Result<KernelTime> {
+    let _statistics = BpfStatistics::on()?;
+    let before = running.process.bpf()?;
+    let gust = storm.run(plan.connections / 4, plan.workers)?;
+    let after = running.process.bpf()?;
+    running.wait_until_it_rests()?;
+    Ok(KernelTime { connections: gust.connections, runs: after.runs - before.runs, ns: after.ns - before.ns })
+}
+
+fn delivered(tool: Tool, ended: &Ended, connections: u64) -> Result<Delivered> {
+    let Some(per_connection) = tool.lines_per_connection() else {
+        let lost = lost_by_tracer(ended, connections)?;
+        return Ok(Delivered { connections, lines: ended.lines, bytes: ended.bytes, lost });
+    };
+    let lost = (per_connection * connections).saturating_sub(ended.lines);
+    Ok(Delivered { connections, lines: ended.lines, bytes: ended.bytes, lost })
+}
+
+/// What the tracer itself counted as lost, and what is missing from its counts against the connections made. Other
+/// traffic on the machine adds records, so fewer than the storm's own are certainly too few.
+fn lost_by_tracer(ended: &Ended, connections: u64) -> Result<u64> {
+    let last = ended.tail.lines().last().unwrap_or_default();
+    let stop: serde_json::Value = serde_json::from_str(last).with_context(|| {
+        format!("tracer ended ({}) without a stop record: {}", ended.status, ended.stderr.trim())
+    })?;
+    let sum = |pointer: &str| {
+        let counts = stop.pointer(pointer).and_then(serde_json::Value::as_object);
+        counts.map_or(0, |counts| counts.values().filter_map(serde_json::Value::as_u64).sum::<u64>())
+    };
+    let counted = sum("/tracer/lost/kernel") + sum("/tracer/lost/decode") + sum("/tracer/lost/output");
+    let records = sum("/tracer/totals/records");
+    // connect, established, accept, and a close at each end.
+    Ok(counted.max((5 * connections).saturating_sub(records)))
+}
+
+impl Turn {
+    /// Connections per second.
+    pub fn rate(&self) -> f64 {
+        self.storm.connections as f64 / self.storm.wall_ns.max(1) as f64 * 1e9
+    }
+
+    /// Processor time of the storm per connection, microseconds.
+    pub fn storm_us(&self) -> f64 {
+        self.storm.cpu_ns as f64 / self.storm.connections.max(1) as f64 / 1e3
+    }
+
+    /// Processor time of the tool per connection, microseconds.
+    pub fn tool_us(&self) -> f64 {
+        self.tool_cpu_ns as f64 / self.storm.connections.max(1) as f64 / 1e3
+    }
+}
+
+/// One row of the table.
+pub struct Row {
+    pub rate: Summary,
+    /// Against the storm without a tool in the same round, percent.
+    pub slowdown: Option<Summary>,
+    pub storm_us: Summary,
+    pub tool_us: Option<Summary>,
+    pub program_ns: Option<Summary>,
+    pub runs: Option<Summary>,
+    pub lost: u64,
+    pub lines: u64,
+    pub bytes_per_connection: Option<f64>,
+    pub others: Summary,
+}
+
+impl Comparison {
+    pub fn series(&self, tool: Tool) -> Option<&Series> {
+        self.series.iter().find(|series| series.tool == tool)
+    }
+
+    /// `None` for a tool that was skipped.
+    pub fn row(&self, tool: Tool) -> Option<Row> {
+        let turns = &self.series(tool)?.turns;
+        let bare = &self.series(Tool::Bare)?.turns;
+        let watched = tool != Tool::Bare;
+        let kernel = || turns.iter().filter_map(|turn| turn.kernel);
+        let per_connection =
+            |value: u64, kernel: &KernelTime| value as f64 / kernel.connections.max(1) as f64;
+        let delivered = || turns.iter().filter_map(|turn| turn.delivered);
+        let sums = delivered().fold((0, 0, 0, 0), |sum, one| {
+            (sum.0 + one.lost, sum.1 + one.lines, sum.2 + one.bytes, sum.3 + one.connections)
+        });
+        Some(Row {
+            rate: Summary::of(turns.iter().map(Turn::rate))?,
+            slowdown: watched.then(|| slowdown(turns, bare)).flatten(),
+            storm_us: Summary::of(turns.iter().map(Turn::storm_us))?,
+            tool_us: watched.then(|| Summary::of(turns.iter().map(Turn::tool_us))).flatten(),
+            program_ns: Summary::of(kernel().map(|kernel| per_connection(kernel.ns, &kernel))),
+            runs: Summary::of(kernel().map(|kernel| per_connection(kernel.runs, &kernel))),
+            lost: sums.0,
+            lines: sums.1,
+            bytes_per_connection: watched.then(|| sums.2 as f64 / sums.3.max(1) as f64),
+            others: Summary::of(turns.iter().map(|turn| turn.others))?,
+        })
+    }
+}
+
+/// How much longer a connection takes than without a tool in the same round, percent.
+fn slowdown(turns: &[Turn], bare: &[Turn]) -> Option<Summary> {
+    Summary::of(turns.iter().zip(bare).map(|(turn, bare)| (bare.rate() / turn.rate() - 1.0) * 100.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn turn(connections: u64, wall_ms: u64) -> Turn {
+        let storm = Gust { connections, failed: 0, wall_ns: wall_ms * 1_000_000, cpu_ns: 0 };
+        Turn { storm, tool_cpu_ns: 0, others: 0.0, kernel: None, delivered: None }
+    }
+
+    #[test]
+    fn a_storm_that_takes_half_as_long_again_is_slowed_by_half() {
+        let summary = slowdown(&[turn(100, 150), turn(100, 300)], &[turn(100, 100), turn(100, 200)]).unwrap();
+        assert!((summary.median - 50.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn records_that_are_missing_against_the_connections_made_are_lost() {
+        let stop =
+            r#"{"tracer":{"lost":{"kernel":{"close":2}},"totals":{"records":{"connect":10,"close":13}}}}"#;
+        let ended = Ended {
+            status: std::process::ExitStatus::default(),
+            lines: 23,
+            bytes: 0,
+            head: String::new(),
+            tail: format!("{{}}\n{stop}\n"),
+            stderr: String::new(),
+        };
+        assert_eq!(lost_by_tracer(&ended, 4).unwrap(), 2);
+        assert_eq!(lost_by_tracer(&ended, 10).unwrap(), 27);
+        assert!(lost_by_tracer(&Ended { tail: "half a li".to_owned(), ..ended }, 1).is_err());
+    }
+}

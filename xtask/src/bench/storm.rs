@@ -1,0 +1,229 @@
+//! The load: TCP connections opened and closed as fast as this machine can, in a network namespace of its own.
+//!
+//! Two halves: [`Storm`] drives a child process over its stdin and stdout; [`serve`] is that child. Every worker
+//! thread holds both ends of its connections: connect, accept, one byte there, one byte back, close, close. No
+//! connection waits for another thread, so the rate is the highest that the machine can make, and nothing of it is
+//! scheduling.
+//!
+//! In the namespace every address is local (a `local default` route on its loopback device), so that connections go to
+//! addresses all over the world without leaving the machine: the tracer looks up real countries and networks. There
+//! are no TIME_WAIT sockets there (`tcp_max_tw_buckets` 0): ports never run out, and the first round is like the last.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use rustix::time::{ClockId, clock_gettime};
+use serde::{Deserialize, Serialize};
+
+/// Port of the connections that are counted.
+const PORT: u16 = 5287;
+/// Port of connections that only ask whether a tool sees them.
+pub const PROBE_PORT: u16 = 9;
+/// Connections that a worker takes from the common lot at once: short, so that all workers end together.
+const PORTION: u64 = 32;
+/// Addresses that connections go to: the hosts that a phone talks to in a day.
+const DESTINATIONS: u32 = 1024;
+/// A storm that takes longer than this ends early.
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// Where connections go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Targets {
+    /// Addresses all over the world, all of them local in the storm's network namespace
+    Global,
+    /// 127.0.0.1 only
+    Loopback,
+}
+
+/// What one storm did.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub struct Gust {
+    pub connections: u64,
+    pub failed: u64,
+    pub wall_ns: u64,
+    /// User and system time of the workers; what the kernel does for a connection (and eBPF programs with it) runs in
+    /// their context.
+    pub cpu_ns: u64,
+}
+
+/// One request to the child.
+#[derive(Serialize, Deserialize)]
+struct Order {
+    connections: u64,
+    workers: usize,
+    targets: Targets,
+    port: u16,
+}
+
+/// A child process that makes storms on demand.
+pub struct Storm {
+    child: Child,
+    orders: ChildStdin,
+    reports: BufReader<ChildStdout>,
+    pub targets: Targets,
+}
+
+impl Storm {
+    /// Starts the child in its own network namespace.
+    ///
+    /// # Errors
+    /// Without root, or where `unshare` (util-linux) or `ip` (iproute2) is missing.
+    pub fn start(targets: Targets) -> Result<Self> {
+        let prepare = "set -e; ip link set lo up; ip address add 10.0.2.16/32 dev lo; \
+             ip route add local default dev lo src 10.0.2.16; echo 0 >/proc/sys/net/ipv4/tcp_max_tw_buckets; \
+             echo '1024 65535' >/proc/sys/net/ipv4/ip_local_port_range; exec \"$0\" bench storm";
+        let me = std::env::current_exe().context("could not find the path of this program")?;
+        let mut child = Command::new("unshare")
+            .args(["--net", "--", "sh", "-c", prepare])
+            .arg(me)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("could not start unshare (package util-linux)")?;
+        let orders = child.stdin.take().context("the storm has no stdin")?;
+        let reports = BufReader::new(child.stdout.take().context("the storm has no stdout")?);
+        let mut storm = Self { child, orders, reports, targets };
+        storm.blow(PROBE_PORT, 1, 1).context(
+            "the storm could not be started in a network namespace of its own; that takes root and the package iproute2",
+        )?;
+        Ok(storm)
+    }
+
+    /// Makes that many connections with that many threads.
+    ///
+    /// # Errors
+    /// When the child has ended.
+    pub fn run(&mut self, connections: u64, workers: usize) -> Result<Gust> {
+        let gust = self.blow(PORT, connections, workers)?;
+        ensure!(gust.failed == 0, "{} of {connections} connections of the storm failed", gust.failed);
+        Ok(gust)
+    }
+
+    /// Makes one connection to [`PROBE_PORT`].
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub fn probe(&mut self) -> Result<()> {
+        self.blow(PROBE_PORT, 1, 1).map(drop)
+    }
+
+    fn blow(&mut self, port: u16, connections: u64, workers: usize) -> Result<Gust> {
+        let order = Order { connections, workers, targets: self.targets, port };
+        writeln!(self.orders, "{}", serde_json::to_string(&order)?).context("the storm has ended")?;
+        let mut line = String::new();
+        self.reports.read_line(&mut line)?;
+        if line.is_empty() {
+            bail!("the storm has ended");
+        }
+        serde_json::from_str(&line).with_context(|| format!("the storm answered {line:?}"))
+    }
+}
+
+impl Drop for Storm {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The child: one storm for each line of stdin, until its end.
+///
+/// # Errors
+/// When a socket cannot be opened or an order cannot be read.
+pub fn serve() -> Result<()> {
+    for line in std::io::stdin().lock().lines() {
+        let order: Order = serde_json::from_str(&line?)?;
+        println!("{}", serde_json::to_string(&blow(&order)?)?);
+    }
+    Ok(())
+}
+
+fn blow(order: &Order) -> Result<Gust> {
+    let left = AtomicU64::new(order.connections);
+    let ready = Barrier::new(order.workers + 1);
+    std::thread::scope(|scope| {
+        let mut workers = Vec::new();
+        for port in (order.port..).take(order.workers) {
+            let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))
+                .with_context(|| format!("could not listen on port {port}"))?;
+            let (left, ready) = (&left, &ready);
+            workers.push(scope.spawn(move || {
+                ready.wait();
+                work(&listener, port, order.targets, left)
+            }));
+        }
+        ready.wait();
+        let start = Instant::now();
+        let mut sum = Gust::default();
+        for worker in workers {
+            let gust = worker.join().map_err(|_| anyhow::anyhow!("a worker of the storm panicked"))?;
+            sum.connections += gust.connections;
+            sum.failed += gust.failed;
+            sum.cpu_ns += gust.cpu_ns;
+        }
+        sum.wall_ns = nanos(start.elapsed());
+        Ok(sum)
+    })
+}
+
+/// One worker: takes portions of the common lot until nothing is left.
+fn work(listener: &TcpListener, port: u16, targets: Targets, left: &AtomicU64) -> Gust {
+    let start = Instant::now();
+    let cpu_before = thread_cpu_ns();
+    let mut gust = Gust::default();
+    while start.elapsed() < LONGEST {
+        let take = |left: u64| (left > 0).then(|| left.saturating_sub(PORTION));
+        let Ok(before) = left.try_update(Ordering::Relaxed, Ordering::Relaxed, take) else { break };
+        for number in before.saturating_sub(PORTION)..before {
+            match connect_and_close(listener, (destination(targets, number), port).into()) {
+                Ok(()) => gust.connections += 1,
+                Err(_) => gust.failed += 1,
+            }
+        }
+    }
+    gust.cpu_ns = thread_cpu_ns() - cpu_before;
+    gust
+}
+
+/// One connection from beginning to end; the side that opened it closes it first.
+fn connect_and_close(listener: &TcpListener, to: SocketAddr) -> std::io::Result<()> {
+    let mut client = TcpStream::connect(to)?;
+    let (mut server, _) = listener.accept()?;
+    let mut byte = [b'?'];
+    client.write_all(&byte)?;
+    server.read_exact(&mut byte)?;
+    server.write_all(&byte)?;
+    client.read_exact(&mut byte)?;
+    drop(client);
+    // The end of the stream is read, so that this close answers a FIN and is no reset.
+    server.read(&mut byte).map(drop)
+}
+
+fn destination(targets: Targets, number: u64) -> Ipv4Addr {
+    if targets == Targets::Loopback {
+        return Ipv4Addr::LOCALHOST;
+    }
+    let number = u32::try_from(number % u64::from(DESTINATIONS)).unwrap_or_default();
+    // Knuth's multiplicative hash spreads them over the whole space; then only ordinary global first octets.
+    let mut octets = number.wrapping_mul(2_654_435_761).to_be_bytes();
+    let [first, ..] = &mut octets;
+    *first = 11 + *first % 80;
+    Ipv4Addr::from(octets)
+}
+
+/// Processor time of the calling thread, user and system.
+fn thread_cpu_ns() -> u64 {
+    let now = clock_gettime(ClockId::ThreadCPUTime);
+    let seconds = u64::try_from(now.tv_sec).unwrap_or_default();
+    seconds * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap_or_default()
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
