@@ -14,8 +14,14 @@ mod geo;
 mod toolchain;
 
 /// What the object is made from, relative to the workspace.
-const WATCHED: [&str; 6] =
-    ["tracer-ebpf/src", "tracer-ebpf/Cargo.toml", "Cargo.toml", "Cargo.lock", "tracer/build", "tracer/build.rs"];
+const WATCHED: [&str; 6] = [
+    "tracer-ebpf/src",
+    "tracer-ebpf/Cargo.toml",
+    "Cargo.toml",
+    "Cargo.lock",
+    "tracer/build",
+    "tracer/build.rs",
+];
 
 fn main() -> anyhow::Result<()> {
     let manifest_dir = PathBuf::from(variable("CARGO_MANIFEST_DIR")?);

@@ -15,18 +15,36 @@ use tracer_ebpf::abi::{
 use crate::emit::set;
 use crate::maps::{SCRATCH, config};
 
-/// Reads a `T` of kernel memory at `base + offset`; `None` when the offset is unknown or the memory cannot be read.
-#[inline(always)]
-pub fn read<T: Copy + Default>(base: u64, offset: u32) -> Option<T> {
-    if offset == OFFSET_UNKNOWN || base == 0 {
-        return None;
+/// A value, and whether it could be read; zero when it could not.
+///
+/// Not an `Option`: the payload of a `None` is undefined, LLVM copies it all the same, and verifiers before 6.3 refuse
+/// to read stack that was never written.
+#[derive(Clone, Copy)]
+pub struct Maybe<T> {
+    pub value: T,
+    pub is_known: bool,
+}
+
+impl<T> Maybe<T> {
+    /// The bit when the value is known, else 0.
+    #[inline(always)]
+    pub fn bit(&self, bit: u32) -> u32 {
+        if self.is_known { bit } else { 0 }
     }
+}
+
+/// Reads a `T` of kernel memory at `base + offset`. Not known when the offset is unknown or the memory unreadable.
+#[inline(always)]
+pub fn read<T: Copy + Default>(base: u64, offset: u32) -> Maybe<T> {
     let mut value = T::default();
+    if offset == OFFSET_UNKNOWN || base == 0 {
+        return Maybe { value, is_known: false };
+    }
     let from = (base + u64::from(offset)) as *const c_void;
-    // SAFETY: the helper checks the source address itself and writes exactly size_of::<T>() bytes into `value`.
-    let result =
-        unsafe { bpf_probe_read_kernel((&raw mut value).cast(), size_of::<T>() as u32, from) };
-    (result == 0).then_some(value)
+    // SAFETY: the helper checks the source address itself and writes exactly size_of::<T>() bytes into `value`, zeros
+    // when it fails.
+    let result = unsafe { bpf_probe_read_kernel((&raw mut value).cast(), size_of::<T>() as u32, from) };
+    Maybe { value, is_known: result == 0 }
 }
 
 /// The address that a verifier-tracked pointer holds, as a number.
@@ -45,7 +63,7 @@ pub fn address_of(pointer: *const c_void) -> u64 {
 
 /// Uid that owns the socket at address `sk`.
 #[inline(always)]
-pub fn owner(sk: u64) -> Option<u32> {
+pub fn owner(sk: u64) -> Maybe<u32> {
     read(sk, config!(offsets.sock_uid))
 }
 
@@ -55,43 +73,38 @@ pub fn owner(sk: u64) -> Option<u32> {
 pub fn write_identity(out: *mut Identity, sk: u64) {
     // SAFETY: a plain helper without arguments; the result is used as a number only.
     let task = unsafe { bpf_get_current_task() };
-    let mut known = 0;
-    let owner_uid = note(owner(sk), KNOWN_OWNER, &mut known);
+    let owner = owner(sk);
     // pid and tgid are neighbours: one read for both.
-    let [tid, pid] = note(read::<[u32; 2]>(task, config!(offsets.task_pid)), KNOWN_TASK, &mut known);
-    let cred = read::<u64>(task, config!(offsets.task_cred)).unwrap_or(0);
-    let task_uid = note(read::<u32>(cred, config!(offsets.cred_uid)), KNOWN_TASK_UID, &mut known);
-    let leader = read::<u64>(task, config!(offsets.task_group_leader)).unwrap_or(0);
-    let start = note(read::<u64>(leader, config!(offsets.task_start_boottime)), KNOWN_START, &mut known);
-    let exec_id = note(exec_id(task), KNOWN_EXEC, &mut known);
-    let comm = read::<[u64; 2]>(task, config!(offsets.task_comm)).unwrap_or_default();
-    set!(out.start_boot_ns = start);
-    set!(out.exec_id = exec_id);
+    let ids = read::<[u32; 2]>(task, config!(offsets.task_pid));
+    let cred = read::<u64>(task, config!(offsets.task_cred));
+    let task_uid = read::<u32>(cred.value, config!(offsets.cred_uid));
+    let leader = read::<u64>(task, config!(offsets.task_group_leader));
+    let start = read::<u64>(leader.value, config!(offsets.task_start_boottime));
+    let exec_id = exec_id(task);
+    let comm = read::<[u64; 2]>(task, config!(offsets.task_comm));
+    let [tid, pid] = ids.value;
+    set!(out.start_boot_ns = start.value);
+    set!(out.exec_id = exec_id.value);
     set!(out.pid = pid);
     set!(out.tid = tid);
-    set!(out.owner_uid = owner_uid);
-    set!(out.task_uid = task_uid);
-    set!(out.comm as [u64; 2] = comm);
-    set!(out.known = known);
+    set!(out.owner_uid = owner.value);
+    set!(out.task_uid = task_uid.value);
+    set!(out.comm as [u64; 2] = comm.value);
+    set!(
+        out.known = owner.bit(KNOWN_OWNER)
+            | ids.bit(KNOWN_TASK)
+            | task_uid.bit(KNOWN_TASK_UID)
+            | start.bit(KNOWN_START)
+            | exec_id.bit(KNOWN_EXEC)
+    );
     set!(out.pad = 0);
 }
 
 #[inline(always)]
-fn exec_id(task: u64) -> Option<u64> {
+fn exec_id(task: u64) -> Maybe<u64> {
     if config!(offsets.exec_id_size) == 4 {
-        return read::<u32>(task, config!(offsets.task_self_exec_id)).map(u64::from);
+        let id = read::<u32>(task, config!(offsets.task_self_exec_id));
+        return Maybe { value: u64::from(id.value), is_known: id.is_known };
     }
     read(task, config!(offsets.task_self_exec_id))
-}
-
-/// The value, or zero; and its bit in `known`.
-#[inline(always)]
-fn note<T: Default>(value: Option<T>, bit: u32, known: &mut u32) -> T {
-    match value {
-        Some(value) => {
-            *known |= bit;
-            value
-        }
-        None => T::default(),
-    }
 }

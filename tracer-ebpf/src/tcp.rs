@@ -16,18 +16,18 @@ use aya_ebpf::helpers::bpf_get_socket_cookie;
 use aya_ebpf::programs::SockOpsContext;
 use tracer_ebpf::abi::{
     FIN_ACKED, FIN_RECEIVED, KIND_TCP_ACCEPT, KIND_TCP_CLOSE, KIND_TCP_CONNECT, KIND_TCP_ESTABLISHED,
-    KIND_TCP_FAILED, KIND_TCP_LISTEN, KNOWN_ERROR, KNOWN_FIN, KNOWN_OWNER, TcpEnd, TcpOpen, TcpReady,
-    Tuple,
+    KIND_TCP_FAILED, KIND_TCP_LISTEN, KNOWN_ERROR, KNOWN_FIN, KNOWN_OWNER, TcpEnd, TcpOpen, TcpReady, Tuple,
 };
 
 use crate::emit::{reserve, set, skip, submit};
-use crate::identity::{address_of, owner, read, write_identity};
+use crate::identity::{Maybe, address_of, owner, read, write_identity};
 use crate::maps::config;
 
 /// `AF_INET`, include/linux/socket.h.
 const AF_INET: u32 = 2;
 /// `enum tcp_state`, include/net/tcp_states.h.
 const TCP_SYN_SENT: u32 = 2;
+const TCP_SYN_RECV: u32 = 3;
 const TCP_FIN_WAIT1: u32 = 4;
 const TCP_FIN_WAIT2: u32 = 5;
 const TCP_CLOSE: u32 = 7;
@@ -129,15 +129,15 @@ fn ready(ctx: &SockOpsContext, kind: u16) {
         watch_states(ctx);
     }
     let Some(sk) = socket(ctx.ops) else { return };
-    let owner_uid = owner(sk);
+    let owner = owner(sk);
     let Some(mut entry) = reserve::<TcpReady>(kind) else { return };
     let out = entry.as_mut_ptr();
     set!(out.cookie = cookie(ctx));
     // SAFETY: a part of the reserved entry.
     write_tuple(unsafe { &raw mut (*out).tuple }, ctx.ops, remote, sk);
-    set!(out.owner_uid = owner_uid.unwrap_or(0));
+    set!(out.owner_uid = owner.value);
     set!(out.srtt_us = srtt_us(ctx.ops));
-    set!(out.known = known(owner_uid.is_some(), KNOWN_OWNER));
+    set!(out.known = owner.bit(KNOWN_OWNER));
     set!(out.pad = 0);
     submit(kind, entry);
 }
@@ -153,7 +153,9 @@ fn state_changed(ctx: &SockOpsContext) {
     let old_state = field!(ctx.ops, __bindgen_anon_1[0]);
     let Some(sk) = socket(ctx.ops) else { return };
     let remote = remote_address(ctx.ops);
-    let kind = if old_state == TCP_SYN_SENT { KIND_TCP_FAILED } else { KIND_TCP_CLOSE };
+    // A marked socket is in SYN_RECV only after a simultaneous open; an accepted one is marked when it is established.
+    let failed = matches!(old_state, TCP_SYN_SENT | TCP_SYN_RECV);
+    let kind = if failed { KIND_TCP_FAILED } else { KIND_TCP_CLOSE };
     let Some(mut entry) = reserve::<TcpEnd>(kind) else { return };
     let out = entry.as_mut_ptr();
     set!(out.cookie = cookie(ctx));
@@ -165,42 +167,33 @@ fn state_changed(ctx: &SockOpsContext) {
     set!(out.segs_out = field!(ctx.ops, segs_out));
     set!(out.srtt_us = srtt_us(ctx.ops));
     set!(out.retransmits = field!(ctx.ops, total_retrans));
-    let owner_uid = owner(sk);
+    let owner = owner(sk);
     let error = read::<u32>(sk, config!(offsets.sock_err));
     let fin = fin_flags(ctx.ops, sk, old_state);
-    set!(out.owner_uid = owner_uid.unwrap_or(0));
-    set!(out.error = error.unwrap_or(0));
-    set!(
-        out.known = known(owner_uid.is_some(), KNOWN_OWNER)
-            | known(error.is_some(), KNOWN_ERROR)
-            | known(fin.is_some(), KNOWN_FIN)
-    );
+    set!(out.owner_uid = owner.value);
+    set!(out.error = error.value);
+    set!(out.known = owner.bit(KNOWN_OWNER) | error.bit(KNOWN_ERROR) | fin.bit(KNOWN_FIN));
     set!(out.old_state = old_state as u16);
-    set!(out.fin = fin.unwrap_or(0));
+    set!(out.fin = fin.value);
     submit(kind, entry);
-}
-
-#[inline(always)]
-fn known(is_known: bool, bit: u32) -> u32 {
-    if is_known { bit } else { 0 }
 }
 
 /// Which FINs the byte counters of the kernel include.
 #[inline(always)]
-fn fin_flags(ops: *const bpf_sock_ops, sk: u64, old_state: u32) -> Option<u16> {
-    let flags = read::<u64>(sk, config!(offsets.sock_flags))?;
-    let mut fin = if flags & SOCK_DONE != 0 { FIN_RECEIVED } else { 0 };
-    let acked = match old_state {
-        TCP_FIN_WAIT2 => true,
-        TCP_FIN_WAIT1 | TCP_CLOSING | TCP_LAST_ACK => {
-            field!(ops, snd_una) == read::<u32>(sk, config!(offsets.tcp_write_seq))?
+fn fin_flags(ops: *const bpf_sock_ops, sk: u64, old_state: u32) -> Maybe<u16> {
+    let flags = read::<u64>(sk, config!(offsets.sock_flags));
+    let mut value = if flags.value & SOCK_DONE != 0 { FIN_RECEIVED } else { 0 };
+    let mut is_known = flags.is_known;
+    if old_state == TCP_FIN_WAIT2 {
+        value |= FIN_ACKED;
+    } else if matches!(old_state, TCP_FIN_WAIT1 | TCP_CLOSING | TCP_LAST_ACK) {
+        let written = read::<u32>(sk, config!(offsets.tcp_write_seq));
+        if field!(ops, snd_una) == written.value {
+            value |= FIN_ACKED;
         }
-        _ => false,
-    };
-    if acked {
-        fin |= FIN_ACKED;
+        is_known &= written.is_known;
     }
-    Some(fin)
+    Maybe { value, is_known }
 }
 
 /// Asks for state changes of this socket, beside what other programs asked for.
@@ -282,12 +275,12 @@ fn is_loopback([a, b, c, d]: Address) -> bool {
 
 #[inline(always)]
 fn write_tuple(out: *mut Tuple, ops: *const bpf_sock_ops, remote: Address, sk: u64) {
-    let net = read::<u64>(sk, config!(offsets.sock_net)).unwrap_or(0);
-    let netns = read::<u32>(net, config!(offsets.net_inum));
+    let net = read::<u64>(sk, config!(offsets.sock_net));
+    let netns = read::<u32>(net.value, config!(offsets.net_inum));
     set!(out.local as Address = local_address(ops));
     set!(out.remote as Address = remote);
     // local_port is in host order, remote_port in network order in the upper half (little-endian).
     set!(out.local_port = field!(ops, local_port) as u16);
     set!(out.remote_port = ((field!(ops, remote_port) >> 16) as u16).swap_bytes());
-    set!(out.netns = netns.unwrap_or(0));
+    set!(out.netns = netns.value);
 }

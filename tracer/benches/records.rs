@@ -22,6 +22,7 @@ use tracer::event::Event;
 use tracer::flow::{self, FlowTable};
 use tracer::judge::Expectations;
 use tracer::pipeline::{Filter, Lines, Pipeline, Stages};
+use tracer::record::WhoCache;
 use tracer::record::connection::{News, with_record};
 use tracer::sink::Format;
 use tracer::source::decode::decode;
@@ -51,16 +52,16 @@ const BEGIN: u64 = 1_000_000_000_000;
 const STAGES: [(&str, Upto); 5] = [
     ("decode", Upto::Decode),
     ("flow", Upto::Flow),
-    ("process", Upto::Process),
-    ("record (app, geo, community id)", Upto::Record),
-    ("json", Upto::Json),
+    ("process and app", Upto::Who),
+    ("geo and record", Upto::Record),
+    ("JSON", Upto::Json),
 ];
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Upto {
     Decode,
     Flow,
-    Process,
+    Who,
     Record,
     Json,
 }
@@ -125,8 +126,10 @@ fn pass(pipeline: &mut Pipeline, recording: &[Vec<u8>], upto: Upto) -> usize {
 fn part(pipeline: &mut Pipeline, event: &Event, clock: Clock, upto: Upto) {
     let Some(step) = pipeline.flows.track(event) else { return };
     let stages = &mut pipeline.stages;
-    if upto >= Upto::Process && step.flow.process.is_none() {
-        step.flow.process = step.flow.identity.and_then(|identity| stages.enricher.processes.resolve(&identity));
+    if upto >= Upto::Who && step.flow.who.is_none() {
+        let identity = step.flow.identity;
+        step.flow.process = identity.and_then(|identity| stages.enricher.processes.resolve(&identity));
+        step.flow.who = Some(stages.who.of(step.flow, clock, &stages.enricher));
     }
     if upto >= Upto::Record
         && let Some(news) = News::of(&event.what)
@@ -149,6 +152,7 @@ fn pipeline(root: &Path) -> anyhow::Result<Pipeline> {
         filter: Filter::default(),
         boot: "21ddcc29".to_owned(),
         lines: Lines::new(Format::Jsonl),
+        who: WhoCache::default(),
         not_shown: Tally::default(),
     };
     Ok(Pipeline { flows: FlowTable::new(flow::table::DEFAULT_CAPACITY), stages })
@@ -206,7 +210,13 @@ fn tuple(number: u32) -> Tuple {
         _ => (v4(192, 168, 1, 16), v4(192, 168, 1, d)),
     };
     let local_port = 32_768 + u16::try_from(number % 28_000).unwrap_or_default();
-    Tuple { local: local.octets(), remote: remote.octets(), local_port, remote_port: 443, netns: 4_026_531_833 }
+    Tuple {
+        local: local.octets(),
+        remote: remote.octets(),
+        local_port,
+        remote_port: 443,
+        netns: 4_026_531_833,
+    }
 }
 
 fn open(number: u32) -> Vec<u8> {

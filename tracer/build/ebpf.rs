@@ -13,7 +13,7 @@ use std::{
     process::Command,
 };
 
-use crate::toolchain::{self, Compiler, Toolchain};
+use crate::toolchain::{self, Compiler};
 
 const PACKAGE: &str = "tracer-ebpf";
 const BINARY: &str = "tracer-programs";
@@ -44,6 +44,41 @@ const LEAKING: [&str; 15] = [
 const LEAKING_PREFIXES: [&str; 5] =
     ["CARGO_BUILD_", "CARGO_CFG_", "CARGO_FEATURE_", "CARGO_PROFILE_", "CARGO_TARGET_"];
 
+/// What to do about anything missing.
+const REMEDY: &str = "run `cargo xtask setup --for build` (`cargo xtask setup --check` says what is missing)";
+
+/// A complete way to build the programs.
+struct Toolchain {
+    compiler: Compiler,
+    linker: PathBuf,
+}
+
+/// The way to build the programs here, or everything that stands in the way.
+fn find() -> Result<Toolchain, String> {
+    match (toolchain::find_compiler(), toolchain::find_linker()) {
+        (Some(compiler), Some(linker)) => Ok(Toolchain { compiler, linker }),
+        (compiler, linker) => {
+            let mut gaps = Vec::new();
+            if compiler.is_none() {
+                gaps.push(format!(
+                    "there is no compiler for {} (neither a nightly with rust-src in rustup nor {} with a core for it)",
+                    toolchain::TARGET,
+                    toolchain::SYSTEM_RUSTC
+                ));
+            }
+            if linker.is_none() {
+                let bin = toolchain::cargo_home().join("bin");
+                gaps.push(format!(
+                    "there is no {} that starts, in {} or on PATH",
+                    toolchain::LINKER,
+                    bin.display()
+                ));
+            }
+            Err(format!("the eBPF programs cannot be built here: {}; {REMEDY}", gaps.join("; ")))
+        }
+    }
+}
+
 /// Builds the programs for kernels of `target_arch` (`x86_64`, `aarch64`; decides where kprobe arguments lie) and
 /// copies the object to `out_dir/tracer-programs.o`. With `kernel_log` the programs contain their debug prints.
 ///
@@ -55,7 +90,7 @@ pub fn build(
     target_arch: &str,
     kernel_log: bool,
 ) -> Result<PathBuf, String> {
-    let toolchain = toolchain::find().map_err(|missing| missing.to_string())?;
+    let toolchain = find()?;
     let target_dir = target_dir(out_dir, target_arch, kernel_log);
     let mut command = cargo(&toolchain, &target_dir, workspace, target_arch);
     command
@@ -116,12 +151,17 @@ fn cargo(toolchain: &Toolchain, target_dir: &Path, workspace: &Path, target_arch
         }
     }
     match &toolchain.compiler {
-        // A bpf-linker that has no LLVM of its own loads the compiler's.
-        Compiler::Nightly { sysroot, .. } => command.env("LD_LIBRARY_PATH", sysroot.join("lib")),
-        Compiler::System { .. } => command.env("RUSTC_BOOTSTRAP", "1"),
-    };
+        Compiler::Nightly { sysroot, .. } => {
+            command.env("RUSTC", sysroot.join("bin/rustc"));
+            // A bpf-linker that has no LLVM of its own loads the compiler's.
+            command.env("LD_LIBRARY_PATH", sysroot.join("lib"));
+        }
+        Compiler::System { rustc } => {
+            command.env("RUSTC", rustc);
+            command.env("RUSTC_BOOTSTRAP", "1");
+        }
+    }
     command
-        .env("RUSTC", toolchain.compiler.rustc())
         .env("CARGO_TARGET_BPFEL_UNKNOWN_NONE_LINKER", &toolchain.linker)
         // BTF is made from debug information, so it must reach the linker, whatever the host's profile strips.
         .env("CARGO_PROFILE_RELEASE_DEBUG", "2")

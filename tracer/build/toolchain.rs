@@ -1,8 +1,8 @@
 //! Finds out how the eBPF programs can be compiled on this machine.
 //!
-//! In: what is installed (rustup's toolchains, `/usr/bin/rustc`, `bpf-linker`). Out: a [`Toolchain`], or a [`Missing`]
-//! that names every gap. Included through `#[path]` by `tracer/build.rs` and by `xtask`, so that what `cargo xtask
-//! setup` calls ready is what the build accepts. Uses std only and must never install or change anything.
+//! In: what is installed (rustup's toolchains, `/usr/bin/rustc`, `bpf-linker`). Out: a [`Compiler`] and the path of a
+//! linker, where there are any. Included through `#[path]` by `tracer/build.rs` and by `xtask`, so that what `cargo
+//! xtask setup` calls ready is what the build accepts. Uses std only and must never install or change anything.
 
 use std::{
     env,
@@ -21,15 +21,6 @@ pub const SYSTEM_RUSTC: &str = "/usr/bin/rustc";
 pub const NIGHTLIES: [&str; 2] = ["nightly-2026-05-20", "nightly"];
 /// The linker that turns LLVM bitcode into a BPF object.
 pub const LINKER: &str = "bpf-linker";
-/// What to do about anything missing.
-pub const REMEDY: &str = "run `cargo xtask setup` (or see what it would do: `cargo xtask setup --check`)";
-
-/// A complete way to build the programs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Toolchain {
-    pub compiler: Compiler,
-    pub linker: PathBuf,
-}
 
 /// The compiler of the programs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,16 +29,6 @@ pub enum Compiler {
     Nightly { name: String, sysroot: PathBuf },
     /// A stable compiler with a ready `core` for [`TARGET`], allowed unstable features by `RUSTC_BOOTSTRAP=1`.
     System { rustc: PathBuf },
-}
-
-impl Compiler {
-    /// The `rustc` to run.
-    pub fn rustc(&self) -> PathBuf {
-        match self {
-            Self::Nightly { sysroot, .. } => sysroot.join("bin/rustc"),
-            Self::System { rustc } => rustc.clone(),
-        }
-    }
 }
 
 impl fmt::Display for Compiler {
@@ -59,39 +40,7 @@ impl fmt::Display for Compiler {
     }
 }
 
-/// What stands in the way, one sentence each.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Missing(pub Vec<String>);
-
-impl fmt::Display for Missing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the eBPF programs cannot be built here: {}; {REMEDY}", self.0.join("; "))
-    }
-}
-
-/// The way to build the programs here.
-///
-/// # Errors
-/// [`Missing`] lists everything that is needed and not found.
-pub fn find() -> Result<Toolchain, Missing> {
-    match (find_compiler(), find_linker()) {
-        (Some(compiler), Some(linker)) => Ok(Toolchain { compiler, linker }),
-        (compiler, linker) => {
-            let mut gaps = Vec::new();
-            if compiler.is_none() {
-                gaps.push(format!(
-                    "no compiler for {TARGET} (neither a nightly with rust-src in rustup nor {SYSTEM_RUSTC} with a core for it)"
-                ));
-            }
-            if linker.is_none() {
-                gaps.push(format!("no {LINKER} that starts, on PATH or in {}", cargo_bin().display()));
-            }
-            Err(Missing(gaps))
-        }
-    }
-}
-
-/// The compiler alone, without the linker.
+/// The compiler of the programs, best first: a nightly of rustup, else the system's.
 pub fn find_compiler() -> Option<Compiler> {
     NIGHTLIES.iter().find_map(|name| find_nightly(name)).or_else(|| find_system(Path::new(SYSTEM_RUSTC)))
 }
@@ -142,12 +91,11 @@ pub fn find_linker() -> Option<PathBuf> {
         command.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         command.status().is_ok_and(|status| status.success())
     };
-    [cargo_bin()].into_iter().chain(env::split_paths(&path)).map(|dir| dir.join(LINKER)).find(starts)
-}
-
-/// Where `cargo install` puts programs.
-pub fn cargo_bin() -> PathBuf {
-    cargo_home().join("bin")
+    [cargo_home().join("bin")]
+        .into_iter()
+        .chain(env::split_paths(&path))
+        .map(|dir| dir.join(LINKER))
+        .find(starts)
 }
 
 /// Where cargo keeps what it downloads and installs.

@@ -12,7 +12,7 @@ use crate::enrich::app::{self, AppTable};
 use crate::enrich::geo::{self, Geo};
 use crate::failure::Failure;
 use crate::kernel::{doctor, features::Features};
-use crate::record::Record;
+use crate::record;
 
 /// Runs what was asked for.
 ///
@@ -61,7 +61,9 @@ fn doctor(args: &DoctorArgs) -> Result<(), Failure> {
     }
     let missing = report.checks.into_iter().filter(|check| check.status == doctor::Status::Missing);
     Err(Failure::Unsupported(
-        missing.filter_map(|check| Some((format!("{}: {}", check.name, check.found), check.remedy?))).collect(),
+        missing
+            .filter_map(|check| Some((format!("{}: {}", check.name, check.found), check.remedy?)))
+            .collect(),
     ))
 }
 
@@ -97,9 +99,8 @@ pub fn geo_or_usage(files: &[PathBuf]) -> Result<(Geo, Vec<String>), Failure> {
 }
 
 fn schema() -> Result<(), Failure> {
-    let schema = schemars::schema_for!(Record<'static>);
     let mut out = io::stdout().lock();
-    serde_json::to_writer_pretty(&mut out, &schema).map_err(anyhow::Error::from)?;
+    serde_json::to_writer_pretty(&mut out, &record::schema()).map_err(anyhow::Error::from)?;
     writeln!(out)?;
     Ok(())
 }

@@ -44,7 +44,9 @@ impl TryFrom<RunArgs> for Config {
         }
         if !(4..=MAX_RING_KIB).contains(&args.ring_size) {
             let size = args.ring_size;
-            return Err(Failure::usage(format!("--ring-size {size}: give a size from 4 to {MAX_RING_KIB} KiB")));
+            return Err(Failure::usage(format!(
+                "--ring-size {size}: give a size from 4 to {MAX_RING_KIB} KiB"
+            )));
         }
         Ok(Self {
             home: args.home.iter().map(|code| country(code)).collect::<Result<_, _>>()?,

@@ -19,6 +19,7 @@ pub mod failure;
 pub mod flow;
 pub mod judge;
 pub mod kernel;
+pub mod memory;
 pub mod pipeline;
 pub mod record;
 pub mod run;

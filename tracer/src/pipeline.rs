@@ -8,11 +8,12 @@ use wildmatch::WildMatch;
 
 use crate::clock::{BootTime, Clock, Timestamp};
 use crate::enrich::Enricher;
+use crate::enrich::process::thread_name;
 use crate::event::Event;
 use crate::flow::{Flow, FlowTable};
 use crate::judge::{Expectations, Facts};
 use crate::record::connection::{self, News};
-use crate::record::{Action, EventKind, EventObject, Record, SCHEMA, StreamObject};
+use crate::record::{Action, EventKind, EventObject, Record, SCHEMA, StreamObject, WhoCache};
 use crate::sink::Format;
 use crate::tally::Tally;
 
@@ -35,7 +36,9 @@ impl Filter {
 
     fn admits_app(&self, uid: u32, enricher: &Enricher) -> bool {
         let app = enricher.apps.lookup(uid);
-        app.is_some_and(|app| app.packages().iter().any(|name| self.apps.iter().any(|glob| glob.matches(name))))
+        app.is_some_and(|app| {
+            app.packages().iter().any(|name| self.apps.iter().any(|glob| glob.matches(name)))
+        })
     }
 }
 
@@ -56,6 +59,12 @@ impl Lines {
     fn next_seq(&mut self) -> u64 {
         self.seq += 1;
         self.seq
+    }
+
+    /// Whether the form is for a person, not for other tools.
+    #[must_use]
+    pub fn are_for_a_person(&self) -> bool {
+        matches!(self.format, Format::Pretty(_))
     }
 
     /// Rendered bytes, whole lines.
@@ -79,6 +88,7 @@ pub struct Stages {
     /// First half of every flow id.
     pub boot: String,
     pub lines: Lines,
+    pub who: WhoCache,
     /// Events that the filter left out.
     pub not_shown: Tally,
 }
@@ -104,7 +114,7 @@ impl Pipeline {
 
 impl Stages {
     fn show(&mut self, flow: &mut Flow, news: &News<'_>, at: BootTime, clock: Clock) {
-        self.enrich(flow);
+        self.enrich(flow, clock);
         if !self.filter.admits(news.action, flow.owner, &self.enricher) {
             self.not_shown[news.kind] += 1;
             return;
@@ -118,7 +128,7 @@ impl Stages {
     }
 
     /// Adds what is kept with the flow: its process, as long as `/proc` still knows it, and the verdict.
-    fn enrich(&mut self, flow: &mut Flow) {
+    fn enrich(&mut self, flow: &mut Flow, clock: Clock) {
         if flow.process.is_none()
             && let Some(identity) = flow.identity.filter(|identity| identity.known & KNOWN_TASK != 0)
         {
@@ -126,6 +136,9 @@ impl Stages {
         }
         if flow.flags.is_none() {
             flow.flags = Some(self.judge(flow));
+        }
+        if flow.who.is_none() {
+            flow.who = Some(self.who.of(flow, clock, &self.enricher));
         }
     }
 
@@ -135,9 +148,10 @@ impl Stages {
         }
         let place = self.enricher.geo.lookup(flow.tuple.remote_ip());
         let app = flow.owner.and_then(|uid| self.enricher.apps.lookup(uid).map(|app| app.brief()));
-        let who = match (&app, &flow.process, flow.owner) {
+        let comm = flow.identity.as_ref().and_then(thread_name);
+        let who = match (&app, comm, flow.owner) {
             (Some(app), _, _) if !app.package.is_empty() => app.package.join(", "),
-            (_, Some(_), Some(uid)) => format!("{} (uid {uid})", connection::comm(flow).unwrap_or_default()),
+            (_, Some(comm), Some(uid)) => format!("{comm} (uid {uid})"),
             (_, None, Some(uid)) => format!("uid {uid}"),
             _ => "a process that is not known".to_owned(),
         };
@@ -165,13 +179,10 @@ impl Stages {
             network: None,
             source: None,
             destination: None,
-            process: None,
-            user: None,
-            app: None,
-            attribution: None,
             flags: &[],
             error: None,
             tracer: Some(stream),
+            who: None,
         };
         self.lines.format.render(&record, &mut self.lines.buffer);
     }

@@ -14,8 +14,14 @@ use serde::Serialize;
 use crate::clock::Timestamp;
 
 pub mod connection;
+mod schema;
 mod stream;
+mod who;
+mod who_cache;
+pub use schema::schema;
 pub use stream::*;
+pub use who::WhoText;
+pub use who_cache::WhoCache;
 
 /// Name and version of the record form, in every record.
 pub const SCHEMA: &str = "tracer/1.0";
@@ -42,6 +48,26 @@ pub struct Record<'a> {
     /// The end that was connected to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub destination: Option<Endpoint<'a>>,
+    /// What was noticed about this connection, each with its reason.
+    #[serde(skip_serializing_if = "<[Flag]>::is_empty")]
+    pub flags: &'a [Flag],
+    /// Why an `error` happened (ECS `error`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<ErrorObject>,
+    /// About the stream itself: `start`, `reload`, `loss`, `warning` and `stop` records only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tracer: Option<StreamObject<'a>>,
+    /// Whose connection it is: the members of [`Who`], rendered before.
+    #[serde(skip)]
+    pub who: Option<&'a WhoText>,
+}
+
+/// Whose connection it is: members of the record, beside those of [`Record`].
+///
+/// It is the same in all records of a connection and in most connections of a process, and half of the text: it is
+/// rendered once and shared ([`WhoText`]).
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Who<'a> {
     /// The process that opened the connection, or, for `accept`, that listens.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub process: Option<ProcessObject<'a>>,
@@ -52,17 +78,7 @@ pub struct Record<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub app: Option<AppObject<'a>>,
     /// How owner and process were found out, and how sure that is.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub attribution: Option<Attribution>,
-    /// What was noticed about this connection, each with its reason.
-    #[serde(skip_serializing_if = "<[Flag]>::is_empty")]
-    pub flags: &'a [Flag],
-    /// Why an `error` happened (ECS `error`).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub error: Option<ErrorObject>,
-    /// About the stream itself: `start`, `stats`, `loss`, `stop` and `warning` records only.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub tracer: Option<StreamObject<'a>>,
+    pub attribution: Attribution,
 }
 
 /// What kind of record this is (ECS `event`).
@@ -263,7 +279,10 @@ pub struct Endpoint<'a> {
     /// Payload bytes that this end sent and the other acknowledged: `close` and `failed` only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
-    /// TCP segments that this end sent, as this machine saw them: `close` and `failed` only.
+    /// TCP segments that this end sent, as this machine saw them, SYN, FIN, RST and pure acknowledgements included:
+    /// `close` and `failed` only. Of a handshake with retransmissions, an accepted connection counts one SYN and one
+    /// SYN-ACK. When this machine closes first, `close` comes once its FIN is acknowledged: a FIN that the peer sends
+    /// later, and its acknowledgement, are not in here.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub packets: Option<u64>,
 }
@@ -426,7 +445,7 @@ pub enum Method {
     SockOps,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OwnerSource {
     /// The socket's own uid, `sk->sk_uid`.

@@ -97,10 +97,12 @@ async fn follow(
             guard = ring.readable_mut() => {
                 let mut guard = guard?;
                 match session.drain() {
-                    Drained::Empty => guard.clear_ready(),
+                    Drained::Empty => {
+                        guard.clear_ready();
+                        session.rest_in_a_burst().await;
+                    }
                     Drained::MoreIsThere => {}
                 }
-                session.rest_after_a_burst().await;
             }
         }
     }

@@ -23,7 +23,8 @@ pub enum Kind {
 }
 
 /// Names in the order of the kinds.
-const NAMES: [&str; KIND_COUNT] = ["evicted", "connect", "established", "accept", "failed", "close", "listen"];
+const NAMES: [&str; KIND_COUNT] =
+    ["evicted", "connect", "established", "accept", "failed", "close", "listen"];
 
 /// One count per kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

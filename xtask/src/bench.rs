@@ -4,7 +4,6 @@
 //! `docs/performance.md`. Nothing here fails because a figure is bad: figures are for people, tests are elsewhere.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -19,6 +18,9 @@ mod summary;
 mod tools;
 
 use report::Results;
+
+use crate::setup::{self, Group};
+use crate::{shell, workspace};
 
 #[derive(clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -79,18 +81,18 @@ pub fn run(args: BenchArgs) -> Result<()> {
     if let Some(Helper::Storm) = args.helper {
         return storm::serve();
     }
-    ensure!(rustix::process::geteuid().is_root(), "bench loads eBPF programs: run it as root");
+    ensure!(shell::is_root(), "bench loads eBPF programs: run it as root");
     let tracer = args.binary.clone().map_or_else(build, Ok)?;
     let results = measure(&args, &tracer)?;
     let markdown = results.markdown();
     println!("{markdown}");
-    let directory = root()?.join("target/bench");
-    std::fs::create_dir_all(&directory).with_context(|| format!("could not create {}", directory.display()))?;
+    let directory = workspace::target().join("bench");
+    workspace::create_dir(&directory)?;
     let file = directory.join("results.json");
     std::fs::write(&file, serde_json::to_string_pretty(&results)?)
         .with_context(|| format!("could not write {}", file.display()))?;
     if args.write_docs {
-        report::write_docs(&root()?.join("docs/performance.md"), &markdown)?;
+        report::write_docs(&workspace::root().join("docs/performance.md"), &markdown)?;
     }
     Ok(())
 }
@@ -137,22 +139,8 @@ fn measure(args: &BenchArgs, tracer: &Path) -> Result<Results> {
     Ok(results)
 }
 
-fn root() -> Result<PathBuf> {
-    let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
-    Ok(xtask.parent().context("xtask lies at the top of the file system")?.to_owned())
-}
-
-fn cargo() -> Result<Command> {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.current_dir(root()?);
-    Ok(command)
-}
-
 fn build() -> Result<PathBuf> {
-    let status = cargo()?
-        .args(["build", "--release", "--package", "tracer"])
-        .status()
-        .context("could not start cargo")?;
-    ensure!(status.success(), "cargo build --release --package tracer failed ({status})");
-    Ok(root()?.join("target/release/tracer"))
+    setup::ensure(Group::Build)?;
+    shell::run(workspace::cargo().args(["build", "--release", "--package", "tracer"]))?;
+    Ok(workspace::target().join("release/tracer"))
 }

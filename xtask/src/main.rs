@@ -1,28 +1,75 @@
-//! Build, test and release commands.
+//! `cargo xtask COMMAND`: everything that is done to this repository by machine, one file per command.
+//!
+//! Progress goes to stderr; stdout carries only what the command is asked for (the tracer's lines, test results).
+
+mod arch;
+mod bench;
+mod build;
+mod counts;
+mod deploy;
+mod dist;
+mod elf;
+mod geodata;
+mod run;
+mod setup;
+mod shell;
+mod test;
+#[path = "../../tracer/build/toolchain.rs"]
+mod toolchain;
+mod vm;
+mod workspace;
+
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-mod bench;
-mod geodata;
-
+/// Sets up, builds, tests and ships tracer.
 #[derive(Parser)]
-#[command(name = "xtask", about)]
-struct Arguments {
+#[command(name = "cargo xtask", bin_name = "cargo xtask", disable_help_subcommand = true)]
+struct Cli {
     #[command(subcommand)]
     command: Command,
 }
 
 #[derive(Subcommand)]
 enum Command {
-    /// Measure what the tracer costs, beside tools that do a part of the same
+    /// Install what this machine lacks (or only say so, with --check)
+    Setup(setup::SetupArgs),
+    /// Build the static binary into target/dist/ARCH/tracer
+    Build(build::BuildArgs),
+    /// Set up if needed, build, and start tracer with the privileges it needs
+    Run(run::RunArgs),
+    /// Set up if needed and run every test: format, lints, units, black box, live kernel, virtual machines
+    Test(test::TestArgs),
+    /// Run the live kernel tests on Debian kernels in QEMU
+    Vm(vm::VmArgs),
+    /// Pack a tar.gz per architecture into target/dist/
+    Dist(dist::DistArgs),
+    /// Push tracer to an Android device over adb and stream its lines to this terminal
+    Deploy(deploy::DeployArgs),
+    /// Measure what tracer costs, beside tools that do a part of the same
     Bench(bench::BenchArgs),
     /// Rebuild the geo database in data/ from its sources
     Geodata(geodata::GeodataArgs),
 }
 
-fn main() -> anyhow::Result<()> {
-    match Arguments::parse().command {
-        Command::Bench(args) => bench::run(args),
-        Command::Geodata(args) => geodata::run(&args),
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Setup(args) => setup::run(&args),
+        Command::Build(args) => build::run(&args),
+        Command::Run(args) => run::run(&args),
+        Command::Test(args) => test::run(&args),
+        Command::Vm(args) => vm::run(&args),
+        Command::Dist(args) => dist::run(&args),
+        Command::Deploy(args) => deploy::run(&args),
+        Command::Bench(args) => bench::run(args).map(|()| ExitCode::SUCCESS),
+        Command::Geodata(args) => geodata::run(&args).map(|()| ExitCode::SUCCESS),
+    };
+    match result {
+        Ok(code) => code,
+        Err(why) => {
+            eprintln!("xtask: {why:#}");
+            ExitCode::FAILURE
+        }
     }
 }

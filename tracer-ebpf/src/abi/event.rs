@@ -63,7 +63,7 @@ pub const KNOWN_EXEC: u32 = 1 << 4;
 
 /// Who: taken in process context only, at connect or listen.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Identity {
     /// Start of the process (thread group leader) on `CLOCK_BOOTTIME`, nanoseconds.
     pub start_boot_ns: u64,

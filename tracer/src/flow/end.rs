@@ -6,6 +6,8 @@ use crate::record::{Direction, End, Side};
 /// `enum tcp_state`, include/net/tcp_states.h.
 mod state {
     pub const SYN_SENT: u16 = 2;
+    /// Of an outgoing connection: both ends opened at the same time.
+    pub const SYN_RECV: u16 = 3;
     #[cfg(test)]
     pub const FIN_WAIT1: u16 = 4;
     pub const FIN_WAIT2: u16 = 5;
@@ -28,7 +30,11 @@ pub struct Verdict {
 pub fn verdict(ending: &Ending) -> Verdict {
     let Some(errno) = ending.error else { return Verdict::default() };
     if errno == 0 {
-        return Verdict { end: Some(end_without_error(ending.old_state)), by: side(ending.old_state), error: None };
+        return Verdict {
+            end: Some(end_without_error(ending.old_state)),
+            by: side(ending.old_state),
+            error: None,
+        };
     }
     let (name, end, by) = by_errno(errno);
     Verdict { end: Some(end), by, error: Some(name) }
@@ -36,7 +42,7 @@ pub fn verdict(ending: &Ending) -> Verdict {
 
 fn end_without_error(old_state: u16) -> End {
     match old_state {
-        state::SYN_SENT => End::Aborted,
+        state::SYN_SENT | state::SYN_RECV => End::Aborted,
         state::FIN_WAIT2 | state::CLOSING | state::LAST_ACK => End::Closed,
         // close() with unread data, SO_LINGER 0, or an orphan that was given up: the kernel sends a reset.
         _ => End::Reset,
@@ -84,11 +90,13 @@ pub struct Volume {
     pub bytes_sent: Option<u64>,
     /// Payload bytes received in order.
     pub bytes_received: Option<u64>,
-    pub packets_sent: u64,
+    /// Segments sent. Absent when it is unknown whether the kernel's count is one short.
+    pub packets_sent: Option<u64>,
     pub packets_received: u64,
 }
 
-/// Takes SYN and FIN, which count 1 each in sequence space, out of the kernel's counters.
+/// Takes SYN and FIN, which count 1 each in sequence space, out of the kernel's byte counters, and adds the segments
+/// that its segment counters lack.
 ///
 /// `direction` is unknown when the beginning of the connection was not seen.
 #[must_use]
@@ -97,11 +105,25 @@ pub fn volume(ending: &Ending, direction: Option<Direction>) -> Volume {
     // tcp_rcv_synsent_state_process() lets tcp_ack() count the SYN; a passive socket starts behind its SYN.
     let syn = direction.map(|direction| u64::from(direction == Direction::Egress));
     let sent_extra = syn.zip(fin(|fin| fin.acked)).map(|(syn, fin)| syn + fin);
+    // __tcp_transmit_skb() counts into segs_out, but a SYN-ACK goes out through tcp_v4_send_synack() and
+    // tcp_v6_send_synack(), before there is a full socket (sent again, it is still counted once).
+    let syn_ack = direction.map(|direction| u64::from(direction == Direction::Ingress));
+    let sent_uncounted =
+        syn_ack.zip(reset_to_come(ending)).map(|(syn_ack, reset)| syn_ack + u64::from(reset));
     Volume {
         bytes_sent: sent_extra.map(|extra| ending.bytes_acked.saturating_sub(extra)),
         bytes_received: fin(|fin| fin.received).map(|fin| ending.bytes_received.saturating_sub(fin)),
-        packets_sent: u64::from(ending.segs_out),
+        packets_sent: sent_uncounted.map(|uncounted| u64::from(ending.segs_out) + uncounted),
         packets_received: u64::from(ending.segs_in),
+    }
+}
+
+/// Whether a reset leaves only after the change to `TCP_CLOSE` that ended the watch: `__tcp_close()` and
+/// `tcp_disconnect()` change the state first. `None` when the kernel gave no error field to tell by.
+fn reset_to_come(ending: &Ending) -> Option<bool> {
+    match end_without_error(ending.old_state) {
+        End::Reset => ending.error.map(|errno| errno == 0),
+        _ => Some(false),
     }
 }
 
@@ -121,6 +143,7 @@ mod tests {
         assert_eq!(ended(state::SYN_SENT, 113), (Some(End::Unreachable), None));
         assert_eq!(ended(state::SYN_SENT, 104), (Some(End::Reset), Some(Side::Remote)));
         assert_eq!(ended(state::SYN_SENT, 0), (Some(End::Aborted), Some(Side::Local)));
+        assert_eq!(ended(state::SYN_RECV, 0), (Some(End::Aborted), Some(Side::Local)));
     }
 
     #[test]
@@ -156,5 +179,21 @@ mod tests {
         assert_eq!((ingress.bytes_sent, ingress.bytes_received), (Some(101), Some(50)));
         let unseen = volume(&ending, None);
         assert_eq!((unseen.bytes_sent, unseen.bytes_received), (None, Some(50)));
+    }
+
+    #[test]
+    fn the_syn_ack_and_a_reset_at_the_end_are_added_to_the_segments() {
+        let sent = |direction, old_state, error| {
+            let ending = Ending { segs_out: 3, old_state, error, ..Ending::default() };
+            volume(&ending, direction).packets_sent
+        };
+        assert_eq!(sent(Some(Direction::Egress), state::LAST_ACK, Some(0)), Some(3));
+        assert_eq!(sent(Some(Direction::Ingress), state::LAST_ACK, Some(0)), Some(4));
+        assert_eq!(sent(Some(Direction::Egress), 1, Some(0)), Some(4), "close() sends the reset afterwards");
+        assert_eq!(sent(Some(Direction::Egress), 1, Some(104)), Some(3), "the peer's reset");
+        assert_eq!(sent(Some(Direction::Egress), state::SYN_SENT, Some(0)), Some(3), "nothing to reset");
+        assert_eq!(sent(None, state::LAST_ACK, Some(0)), None);
+        assert_eq!(sent(Some(Direction::Egress), 1, None), None);
+        assert_eq!(sent(Some(Direction::Egress), state::LAST_ACK, None), Some(3));
     }
 }

@@ -12,7 +12,7 @@ use tracer_ebpf::abi::{Identity, KNOWN_OWNER, KNOWN_TASK_UID};
 use crate::clock::BootTime;
 use crate::enrich::process::Process;
 use crate::event::{Event, Tuple, What};
-use crate::record::{Direction, Flag, OwnerSource};
+use crate::record::{Direction, Flag, OwnerSource, WhoText};
 
 use super::community_id::{self, Hash};
 use super::listeners::Listeners;
@@ -48,6 +48,8 @@ pub struct Flow {
     pub community: Hash,
     /// Kept by `enrich` from the first record on: at the end the process is often gone.
     pub process: Option<Arc<Process>>,
+    /// Whose connection it is, rendered: kept from the first record on.
+    pub who: Option<Arc<WhoText>>,
     /// Kept by `judge` from the first record on; `None` before.
     pub flags: Option<Vec<Flag>>,
 }
@@ -68,6 +70,7 @@ impl Flow {
             progress,
             community: community_id::hash(local, remote, community_id::TCP),
             process: None,
+            who: None,
             flags: None,
         }
     }
@@ -150,11 +153,9 @@ impl FlowTable {
                 flow.set_opener(identity);
                 self.insert(flow)
             }
-            What::Established(ready) => {
-                self.continue_or_begin(event, Direction::Egress, |flow| {
-                    flow.set_owner(ready.owner);
-                })
-            }
+            What::Established(ready) => self.continue_or_begin(event, Direction::Egress, |flow| {
+                flow.set_owner(ready.owner);
+            }),
             What::Accept(ready) => {
                 let mut flow = Flow::new(event, Progress::Established, Some(Direction::Ingress));
                 flow.opened = Some(event.at);
@@ -191,10 +192,8 @@ impl FlowTable {
     }
 
     fn end(&mut self, event: &Event, direction: Option<Direction>, owner: Option<u32>) -> Step<'_> {
-        let mut flow = self
-            .flows
-            .pop(&event.cookie)
-            .unwrap_or_else(|| Flow::new(event, Progress::Ended, direction));
+        let mut flow =
+            self.flows.pop(&event.cookie).unwrap_or_else(|| Flow::new(event, Progress::Ended, direction));
         flow.progress = Progress::Ended;
         flow.set_owner(owner);
         Step { flow: self.ended.insert(flow), evicted: None }

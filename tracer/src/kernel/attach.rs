@@ -93,8 +93,7 @@ pub fn attach(features: &Features, root: &CgroupRoot, settings: Settings) -> Res
     program.load().map_err(refused)?;
 
     let path = root.path.display().to_string();
-    let cgroup =
-        File::open(&root.path).map_err(|error| AttachError::Cgroup { root: path.clone(), error })?;
+    let cgroup = File::open(&root.path).map_err(|error| AttachError::Cgroup { root: path.clone(), error })?;
     // `Single` means flags 0 for a link, and a link always stands beside others (docs/decisions/0003-links.md).
     program.attach(cgroup, CgroupAttachMode::Single).map_err(|error| AttachError::Attach {
         program: PROGRAM,
@@ -113,8 +112,7 @@ pub fn attach(features: &Features, root: &CgroupRoot, settings: Settings) -> Res
 }
 
 fn load(offsets: Offsets, settings: Settings) -> Result<Ebpf, AttachError> {
-    let config =
-        Config { offsets, include_loopback: u32::from(settings.include_loopback), boot_clock: 1 };
+    let config = Config { offsets, include_loopback: u32::from(settings.include_loopback), boot_clock: 1 };
     EbpfLoader::new()
         // The programs have no relocations against kernel types, and the kernel's BTF would cost 30 MB to parse.
         .btf(None)
@@ -128,7 +126,12 @@ fn load(offsets: Offsets, settings: Settings) -> Result<Ebpf, AttachError> {
 fn refused(error: ProgramError) -> AttachError {
     if let ProgramError::LoadError { verifier_log, .. } = &error {
         let log = verifier_log.to_string();
-        let is_verdict = |line: &&str| !line.trim().is_empty() && !line.contains("processed ") && !line.contains("verification time") && !line.contains("stack depth");
+        let is_verdict = |line: &&str| {
+            !line.trim().is_empty()
+                && !line.contains("processed ")
+                && !line.contains("verification time")
+                && !line.contains("stack depth")
+        };
         if let Some(last) = log.lines().rfind(is_verdict) {
             return AttachError::Verify { program: PROGRAM, last_words: last.trim().to_owned() };
         }

@@ -192,7 +192,8 @@ mod tests {
             let mut needle = vec![0];
             needle.extend(s.as_bytes());
             needle.push(0);
-            strings.windows(needle.len()).position(|w| w == needle).unwrap() as u32 + 1
+            let at = strings.windows(needle.len()).position(|w| w == needle).unwrap();
+            u32::try_from(at).unwrap() + 1
         };
         let types: Vec<u32> = [
             vec![name("int"), KIND_INT << 24, 4, 32],

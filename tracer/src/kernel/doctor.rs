@@ -58,7 +58,9 @@ pub fn examine(features: &Features) -> Report {
     };
     let mut checks = basic_checks(features, &obstacles);
     checks.push(match &attempt {
-        Some(Ok(_)) => check("programs", Status::Ok, "loaded and attached for a moment, now gone again".to_owned()),
+        Some(Ok(_)) => {
+            check("programs", Status::Ok, "loaded and attached for a moment, now gone again".to_owned())
+        }
         Some(Err(error)) => Check {
             remedy: Some(plan::refusal_remedy(error, features)),
             ..check("programs", Status::Missing, attach::causes(error))
@@ -80,7 +82,9 @@ fn basic_checks(features: &Features, obstacles: &[Obstacle]) -> Vec<Check> {
     let mut checks = vec![
         check("kernel", Status::Ok, format!("{} {}", features.kernel, features.architecture)),
         match &features.btf {
-            Ok(found) if found.missing.is_empty() => check("btf", Status::Ok, "every field was found".to_owned()),
+            Ok(found) if found.missing.is_empty() => {
+                check("btf", Status::Ok, "every field was found".to_owned())
+            }
             Ok(found) => check("btf", Status::Limited, format!("not found: {}", found.missing.join(", "))),
             Err(reason) => check("btf", Status::Missing, reason.clone()),
         },
@@ -94,9 +98,11 @@ fn basic_checks(features: &Features, obstacles: &[Obstacle]) -> Vec<Check> {
         capability_check(features),
         match features.memlock {
             None => check("memlock", Status::Ok, "unlimited".to_owned()),
-            Some(bytes) if features.version >= Some((5, 11)) => {
-                check("memlock", Status::Ok, format!("{bytes} bytes; this kernel does not count maps against it"))
-            }
+            Some(bytes) if features.version >= Some((5, 11)) => check(
+                "memlock",
+                Status::Ok,
+                format!("{bytes} bytes; this kernel does not count maps against it"),
+            ),
             Some(bytes) => Check {
                 remedy: Some("ulimit -l unlimited, or give CAP_SYS_RESOURCE".to_owned()),
                 ..check("memlock", Status::Limited, format!("{bytes} bytes"))
@@ -108,7 +114,9 @@ fn basic_checks(features: &Features, obstacles: &[Obstacle]) -> Vec<Check> {
         },
         match features.kprobes {
             true => check("kprobes", Status::Ok, "available; nothing here needs them yet".to_owned()),
-            false => check("kprobes", Status::Limited, "not available; nothing here needs them yet".to_owned()),
+            false => {
+                check("kprobes", Status::Limited, "not available; nothing here needs them yet".to_owned())
+            }
         },
         match features.jit {
             Some(false) => Check {
@@ -168,6 +176,7 @@ pub fn print(report: &Report, out: &mut dyn Write) -> io::Result<()> {
         }
     }
     writeln!(out)?;
-    let verdict = if report.works { "tracer works here." } else { "tracer does not work here: see MISSING above." };
+    let verdict =
+        if report.works { "tracer works here." } else { "tracer does not work here: see MISSING above." };
     writeln!(out, "{verdict}")
 }

@@ -62,15 +62,17 @@ pub fn obstacles(features: &Features) -> Vec<Obstacle> {
         found.push(Obstacle {
             check: "cgroup2",
             what: format!("no cgroup2 root: {reason}"),
-            remedy: "mount it: mkdir -p /sys/fs/cgroup/unified && mount -t cgroup2 none /sys/fs/cgroup/unified"
-                .to_owned(),
+            remedy:
+                "mount it: mkdir -p /sys/fs/cgroup/unified && mount -t cgroup2 none /sys/fs/cgroup/unified"
+                    .to_owned(),
         });
     }
     if let Err(reason) = &features.btf {
         found.push(Obstacle {
             check: "btf",
             what: format!("no kernel type information (BTF): {reason}"),
-            remedy: "use a kernel built with CONFIG_DEBUG_INFO_BTF=y (Android: android13-5.10 and later)".to_owned(),
+            remedy: "use a kernel built with CONFIG_DEBUG_INFO_BTF=y (Android: android13-5.10 and later)"
+                .to_owned(),
         });
     }
     found
@@ -177,7 +179,9 @@ fn refused_offsets(features: &Features, known: bool, tier: &'static str, field: 
         return Vec::new();
     }
     let reason = match &features.btf {
-        Ok(found) => format!("the kernel's BTF does not have {field} (missing: {})", found.missing.join(", ")),
+        Ok(found) => {
+            format!("the kernel's BTF does not have {field} (missing: {})", found.missing.join(", "))
+        }
         Err(reason) => reason.clone(),
     };
     vec![RefusedTier { tier, reason, remedy: None }]

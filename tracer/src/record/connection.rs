@@ -1,15 +1,10 @@
 //! Flow + news + what `enrich` knows → the [`Record`] of one connection event.
 
-use std::borrow::Cow;
 use std::net::IpAddr;
-
-use tracer_ebpf::abi::{KNOWN_TASK, KNOWN_TASK_UID};
 
 use super::*;
 use crate::clock::{BootTime, Clock};
 use crate::enrich::Enricher;
-use crate::enrich::app::App;
-use crate::enrich::process::thread_name;
 use crate::event::{Ending, What};
 use crate::flow::end::{Verdict, Volume, verdict, volume};
 use crate::flow::{Flow, community_id};
@@ -66,14 +61,11 @@ impl<'a> News<'a> {
     }
 }
 
-/// Name of the calling thread.
-#[must_use]
-pub fn comm(flow: &Flow) -> Option<Cow<'_, str>> {
-    flow.identity.as_ref().and_then(thread_name)
-}
-
 /// Puts the record together and lends it to `use_it`: the record borrows from the flow and from the tables.
-#[allow(clippy::too_many_arguments, reason = "a record has that many sources; a struct would only rename them")]
+#[allow(
+    clippy::too_many_arguments,
+    reason = "a record has that many sources; a struct would only rename them"
+)]
 pub fn with_record(
     flow: &Flow,
     news: &News<'_>,
@@ -87,7 +79,6 @@ pub fn with_record(
     let end = end_of(news);
     let figures = news.ending.map(|ending| volume(ending, flow.direction));
     let age = flow.opened.map(|opened| at.since(opened));
-    let comm = comm(flow);
     let (source, destination) = endpoints(flow, figures, enricher);
     use_it(&Record {
         schema: SCHEMA,
@@ -121,13 +112,10 @@ pub fn with_record(
         }),
         source: Some(source),
         destination: Some(destination),
-        process: process(flow, comm.as_deref(), clock, enricher),
-        user: flow.owner.map(|uid| user(uid, enricher)),
-        app: flow.owner.and_then(|uid| enricher.apps.lookup(uid)).map(|app| app_object(&app)),
-        attribution: Some(attribution(flow)),
         flags: flow.flags.as_deref().unwrap_or_default(),
         error: end.error.map(|code| ErrorObject { code }),
         tracer: None,
+        who: flow.who.as_deref(),
     });
 }
 
@@ -150,7 +138,7 @@ fn endpoints<'a>(
     let mut remote = endpoint(tuple.remote_ip(), tuple.remote_port, enricher);
     if let Some(figures) = figures {
         local.bytes = figures.bytes_sent;
-        local.packets = Some(figures.packets_sent);
+        local.packets = figures.packets_sent;
         remote.bytes = figures.bytes_received;
         remote.packets = Some(figures.packets_received);
     }
@@ -173,52 +161,4 @@ fn endpoint(ip: IpAddr, port: u16, enricher: &Enricher) -> Endpoint<'_> {
         bytes: None,
         packets: None,
     }
-}
-
-fn process<'a>(
-    flow: &'a Flow,
-    comm: Option<&'a str>,
-    clock: Clock,
-    enricher: &'a Enricher,
-) -> Option<ProcessObject<'a>> {
-    let identity = flow.identity.as_ref().filter(|identity| identity.known & KNOWN_TASK != 0)?;
-    let process = flow.process.as_deref();
-    Some(ProcessObject {
-        pid: identity.pid,
-        name: comm?,
-        thread: Some(ThreadObject { id: identity.tid }),
-        executable: process.and_then(|process| process.executable.as_deref()),
-        command_line: process.and_then(|process| process.command_line.as_deref()),
-        parent: process.and_then(|process| process.parent.as_ref()).map(|parent| ParentObject {
-            pid: parent.pid,
-            name: parent.name.as_deref(),
-        }),
-        start: process.and_then(|process| process.start).map(|start| clock.at(start)),
-        user: (identity.known & KNOWN_TASK_UID != 0).then(|| user(identity.task_uid, enricher)),
-    })
-}
-
-fn user(uid: u32, enricher: &Enricher) -> UserObject<'_> {
-    UserObject { id: Decimal(uid), name: enricher.apps.user_name(uid) }
-}
-
-/// Packages of a shared uid that are described one by one in every record; of more (uid 1000 has some sixty) a record
-/// names all, and `tracer apps --json` describes them.
-const MEMBERS_IN_RECORD: usize = 8;
-
-fn app_object<'a>(app: &App<'a>) -> AppObject<'a> {
-    if app.members().len() <= MEMBERS_IN_RECORD { app.object() } else { app.brief() }
-}
-
-fn attribution(flow: &Flow) -> Attribution {
-    let task = flow.identity.is_some_and(|identity| identity.known & KNOWN_TASK != 0);
-    let process = task.then_some(match flow.direction {
-        Some(Direction::Ingress) => ProcessSource::Listen,
-        _ => ProcessSource::Connect,
-    });
-    let confidence = flow.owner_source.map(|source| match source {
-        OwnerSource::SkUid => Confidence::Certain,
-        OwnerSource::TaskUid => Confidence::Likely,
-    });
-    Attribution { method: Method::SockOps, owner: flow.owner_source, process, confidence }
 }

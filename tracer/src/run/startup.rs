@@ -21,7 +21,7 @@ use crate::kernel::attach::{self, Attached, Settings};
 use crate::kernel::features::Features;
 use crate::kernel::plan::{self, AttachResult};
 use crate::pipeline::{Lines, Pipeline, Stages};
-use crate::record::{Action, CapabilityObject, ConfigObject, HostObject, StreamObject};
+use crate::record::{Action, CapabilityObject, ConfigObject, HostObject, StreamObject, WhoCache};
 use crate::sink::output::Output;
 use crate::sink::{Format, Pretty};
 use crate::tally::Tally;
@@ -46,6 +46,7 @@ pub fn start(config: Config) -> Result<(Session, Paths), Failure> {
         filter: config.filter.clone(),
         boot: features.boot.clone(),
         lines: Lines::new(format(&config)),
+        who: WhoCache::default(),
         not_shown: Tally::default(),
     };
     let pipeline = Pipeline { flows: FlowTable::new(config.max_flows), stages };
@@ -77,7 +78,8 @@ pub fn start(config: Config) -> Result<(Session, Paths), Failure> {
         },
     );
     session.warn(&warnings);
-    let paths = Paths { android_root: config.android_root, explicit: config.android_root_given, geo: config.geo };
+    let paths =
+        Paths { android_root: config.android_root, explicit: config.android_root_given, geo: config.geo };
     Ok((session, paths))
 }
 
@@ -86,7 +88,9 @@ fn refuse_obstacles(features: &Features) -> Result<(), Failure> {
     if obstacles.is_empty() {
         return Ok(());
     }
-    Err(Failure::Unsupported(obstacles.into_iter().map(|obstacle| (obstacle.what, obstacle.remedy)).collect()))
+    Err(Failure::Unsupported(
+        obstacles.into_iter().map(|obstacle| (obstacle.what, obstacle.remedy)).collect(),
+    ))
 }
 
 fn attach(features: &Features, config: &Config) -> Result<(Attached, Vec<CapabilityObject>), Failure> {
@@ -117,4 +121,3 @@ fn format(config: &Config) -> Format {
         }
     }
 }
-

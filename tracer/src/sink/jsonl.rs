@@ -10,5 +10,12 @@ pub fn render(record: &Record<'_>, line: &mut Vec<u8>) {
         line.truncate(start);
         return;
     }
+    if let Some(who) = record.who {
+        // Both are objects: the rendered members go before the closing brace.
+        line.pop();
+        line.push(b',');
+        line.extend_from_slice(who.json.as_bytes());
+        line.push(b'}');
+    }
     line.push(b'\n');
 }

@@ -152,13 +152,14 @@ fn write_until_closed(shared: &Shared, mut file: File) -> io::Result<Ended> {
 /// Sleeps until something is queued; `true` when the reader went away meanwhile.
 fn wait_for_work(shared: &Shared, file: &File) -> io::Result<bool> {
     // No events asked for on the output: poll still reports POLLERR when a pipe's reader is gone.
-    let mut fds =
-        [PollFd::new(&shared.wake, PollFlags::IN), PollFd::new(file, PollFlags::empty())];
+    let mut fds = [PollFd::new(&shared.wake, PollFlags::IN), PollFd::new(file, PollFlags::empty())];
     match poll(&mut fds, None) {
         Ok(_) | Err(rustix::io::Errno::INTR) => {}
         Err(error) => return Err(error.into()),
     }
-    let reader_gone = fds.get(1).is_some_and(|fd| fd.revents().intersects(PollFlags::ERR | PollFlags::HUP | PollFlags::NVAL));
+    let reader_gone = fds
+        .get(1)
+        .is_some_and(|fd| fd.revents().intersects(PollFlags::ERR | PollFlags::HUP | PollFlags::NVAL));
     let mut count = [0; 8];
     // Clears the eventfd; EAGAIN means that it was the other descriptor that woke us.
     let _ = rustix::io::read(&shared.wake, &mut count);

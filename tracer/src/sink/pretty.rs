@@ -29,7 +29,9 @@ impl Pretty {
     pub fn render(&self, record: &Record<'_>, line: &mut Vec<u8>) {
         let text = match record.event.action {
             Action::Established | Action::Failed | Action::Accept => self.connection(record),
-            Action::Start | Action::Reload | Action::Loss | Action::Warning | Action::Stop => self.stream(record),
+            Action::Start | Action::Reload | Action::Loss | Action::Warning | Action::Stop => {
+                self.stream(record)
+            }
             Action::Connect | Action::Close => return,
         };
         line.extend_from_slice(text.as_bytes());
@@ -48,7 +50,7 @@ impl Pretty {
         let time = record.timestamp.to_string();
         self.paint(&mut text, DIM, time.get(11..23).unwrap_or(&time));
         text.push(' ');
-        self.paint(&mut text, BOLD, &fit(&who(record), WHO));
+        self.paint(&mut text, BOLD, &fit(record.who.map_or("unknown", |who| &who.label), WHO));
         let _ = write!(text, " {arrow} ");
         if let Some(remote) = remote {
             remote_columns(&mut text, remote);
@@ -98,26 +100,6 @@ impl Pretty {
         } else {
             text.push_str(part);
         }
-    }
-}
-
-/// Package, or user and process.
-fn who(record: &Record<'_>) -> String {
-    if let Some(app) = &record.app
-        && let Some(first) = app.package.first()
-    {
-        let more = app.package.len() - 1;
-        return if more == 0 { first.to_string() } else { format!("{first} +{more}") };
-    }
-    let user = record.user.as_ref().map(|user| match &user.name {
-        Some(name) => name.to_string(),
-        None => user.id.0.to_string(),
-    });
-    match (&record.process, user) {
-        (Some(process), Some(user)) => format!("{}/{} ({user})", process.name, process.pid),
-        (Some(process), None) => format!("{}/{}", process.name, process.pid),
-        (None, Some(user)) => format!("({user})"),
-        (None, None) => "unknown".to_owned(),
     }
 }
 

@@ -168,7 +168,8 @@ mod tests {
     }
 
     fn raw_tuple() -> tracer_ebpf::abi::Tuple {
-        let mut tuple = tracer_ebpf::abi::Tuple { local_port: 40000, remote_port: 443, netns: 9, ..Default::default() };
+        let mut tuple =
+            tracer_ebpf::abi::Tuple { local_port: 40000, remote_port: 443, netns: 9, ..Default::default() };
         tuple.local = "::ffff:10.0.0.2".parse::<Ipv6Addr>().unwrap().octets();
         tuple.remote = "2001:db8::1".parse::<Ipv6Addr>().unwrap().octets();
         tuple
@@ -176,13 +177,24 @@ mod tests {
 
     #[test]
     fn a_connect_event_is_read_field_by_field() {
-        let identity = Identity { pid: 5, tid: 6, owner_uid: 10123, known: 3, comm: *b"curl\0stale-bytes", ..Default::default() };
-        let open = TcpOpen { header: header::<TcpOpen>(KIND_TCP_CONNECT), cookie: 11, tuple: raw_tuple(), identity };
+        let identity = Identity {
+            pid: 5,
+            tid: 6,
+            owner_uid: 10123,
+            known: 3,
+            comm: *b"curl\0stale-bytes",
+            ..Default::default()
+        };
+        let open =
+            TcpOpen { header: header::<TcpOpen>(KIND_TCP_CONNECT), cookie: 11, tuple: raw_tuple(), identity };
         let event = decode(&bytes_of(&open)).unwrap();
         assert_eq!((event.at, event.cookie), (BootTime(7), 11));
         assert_eq!(event.tuple.local_ip().to_string(), "10.0.0.2");
         assert_eq!(event.tuple.remote_ip().to_string(), "2001:db8::1");
-        assert_eq!((event.tuple.local_port, event.tuple.remote_port, event.tuple.netns), (40000, 443, Some(9)));
+        assert_eq!(
+            (event.tuple.local_port, event.tuple.remote_port, event.tuple.netns),
+            (40000, 443, Some(9))
+        );
         assert_eq!(event.what, What::Connect(identity));
     }
 

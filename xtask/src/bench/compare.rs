@@ -99,7 +99,8 @@ pub fn run(plan: Plan, tracer: &Path) -> Result<Comparison> {
     for round in 0..plan.rounds {
         for place in 0..WATCHING.len() {
             let tool = WATCHING[(place + round) % WATCHING.len()];
-            let Some(next) = series.iter_mut().find(|series| series.tool == tool && series.skipped.is_none()) else {
+            let Some(next) = series.iter_mut().find(|series| series.tool == tool && series.skipped.is_none())
+            else {
                 continue;
             };
             match turn(plan, tool, tracer, &mut storm) {
@@ -190,8 +191,9 @@ fn delivered(tool: Tool, ended: &Ended, connections: u64) -> Result<Delivered> {
 /// traffic on the machine adds records, so fewer than the storm's own are certainly too few.
 fn lost_by_tracer(ended: &Ended, connections: u64) -> Result<u64> {
     let last = ended.tail.lines().last().unwrap_or_default();
-    let stop: serde_json::Value = serde_json::from_str(last)
-        .with_context(|| format!("tracer ended ({}) without a stop record: {}", ended.status, ended.stderr.trim()))?;
+    let stop: serde_json::Value = serde_json::from_str(last).with_context(|| {
+        format!("tracer ended ({}) without a stop record: {}", ended.status, ended.stderr.trim())
+    })?;
     let sum = |pointer: &str| {
         let counts = stop.pointer(pointer).and_then(serde_json::Value::as_object);
         counts.map_or(0, |counts| counts.values().filter_map(serde_json::Value::as_u64).sum::<u64>())
@@ -232,7 +234,6 @@ pub struct Row {
     /// Processor time of the storm per connection beyond that without a tool, microseconds: what the kernel does for
     /// the tool.
     pub added_us: Option<Summary>,
-    pub storm_us: Summary,
     pub tool_us: Option<Summary>,
     pub program_ns: Option<Summary>,
     pub runs: Option<Summary>,
@@ -240,6 +241,7 @@ pub struct Row {
     pub lines: u64,
     pub lines_per_connection: Option<f64>,
     pub bytes_per_connection: Option<f64>,
+    /// Processors that others used meanwhile.
     pub others: Summary,
 }
 
@@ -260,7 +262,6 @@ impl Comparison {
             rate: Summary::of(turns.iter().map(Turn::rate))?,
             slowdown: Summary::of(beside().map(|(turn, beside)| turn.slowdown(beside))),
             added_us: Summary::of(beside().map(|(turn, beside)| turn.storm_us() - beside.storm_us)),
-            storm_us: Summary::of(turns.iter().map(Turn::storm_us))?,
             tool_us: watched.then(|| Summary::of(turns.iter().map(Turn::tool_us))).flatten(),
             program_ns: Summary::of(kernel().map(|kernel| per(kernel.ns, kernel.connections))),
             runs: Summary::of(kernel().map(|kernel| per(kernel.runs, kernel.connections))),
@@ -298,7 +299,8 @@ mod tests {
 
     #[test]
     fn records_that_are_missing_against_the_connections_made_are_lost() {
-        let stop = r#"{"tracer":{"lost":{"kernel":{"close":2}},"totals":{"records":{"connect":10,"close":13}}}}"#;
+        let stop =
+            r#"{"tracer":{"lost":{"kernel":{"close":2}},"totals":{"records":{"connect":10,"close":13}}}}"#;
         let ended = Ended {
             status: std::process::ExitStatus::default(),
             lines: 23,

@@ -1,7 +1,6 @@
 //! This machine: what it is, what is installed, and whether somebody else is using it.
 
 use std::fs;
-use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -27,11 +26,13 @@ impl Machine {
     pub fn look() -> Result<Self> {
         let read = |path: &str| fs::read_to_string(path).with_context(|| format!("could not read {path}"));
         let processor = |text: &str| {
-            let line = text.lines().find(|line| line.starts_with("model name") || line.starts_with("CPU part"))?;
+            let line =
+                text.lines().find(|line| line.starts_with("model name") || line.starts_with("CPU part"))?;
             line.split_once(':').map(|(_, name)| name.trim().to_owned())
         };
         let memory = |text: &str| text.split_whitespace().nth(1)?.parse::<u64>().ok();
-        let tools = ["libbpf-tools", "bpftrace"].map(|package| (package.to_owned(), package_version(package)));
+        let tools =
+            ["libbpf-tools", "bpftrace"].map(|package| (package.to_owned(), package_version(package)));
         Ok(Self {
             date: first_line("date", &["-u", "+%Y-%m-%d"]).unwrap_or_default(),
             kernel: read("/proc/sys/kernel/osrelease")?.trim().to_owned(),
@@ -58,13 +59,6 @@ fn first_line(program: &str, args: &[&str]) -> Option<String> {
     String::from_utf8(output.stdout).ok()?.lines().next().map(str::to_owned)
 }
 
-/// The first file of that name on PATH or in the system's administration directories.
-pub fn find_program(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let system = ["/usr/sbin", "/sbin"].map(PathBuf::from);
-    std::env::split_paths(&path).chain(system).map(|dir| dir.join(name)).find(|file| file.is_file())
-}
-
 /// Processor time that this machine has used for anything, and had in all: clock ticks of all processors.
 #[derive(Clone, Copy, Debug)]
 pub struct Load {
@@ -83,7 +77,8 @@ impl Load {
     fn parse(text: &str) -> Self {
         let first = text.lines().next().unwrap_or_default();
         // user nice system idle iowait irq softirq steal, proc_stat(5).
-        let ticks: Vec<u64> = first.split_whitespace().skip(1).take(8).filter_map(|n| n.parse().ok()).collect();
+        let ticks: Vec<u64> =
+            first.split_whitespace().skip(1).take(8).filter_map(|n| n.parse().ok()).collect();
         let all = ticks.iter().sum();
         let idle: u64 = ticks.iter().skip(3).take(2).sum();
         Self { busy: all - idle, all }

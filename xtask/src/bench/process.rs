@@ -133,8 +133,10 @@ const STATISTICS: &str = "/proc/sys/kernel/bpf_stats_enabled";
 
 impl BpfStatistics {
     pub fn on() -> Result<Self> {
-        let before = fs::read_to_string(STATISTICS).with_context(|| format!("could not read {STATISTICS}"))?;
-        fs::write(STATISTICS, "1").with_context(|| format!("could not write {STATISTICS}; that takes root"))?;
+        let before =
+            fs::read_to_string(STATISTICS).with_context(|| format!("could not read {STATISTICS}"))?;
+        fs::write(STATISTICS, "1")
+            .with_context(|| format!("could not write {STATISTICS}; that takes root"))?;
         Ok(Self { before })
     }
 }

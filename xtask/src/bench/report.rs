@@ -64,7 +64,8 @@ impl Results {
 
     fn about(&self) -> String {
         let machine = &self.machine;
-        let tools: Vec<_> = machine.tools.iter().map(|(package, version)| format!("{package} {version}")).collect();
+        let tools: Vec<_> =
+            machine.tools.iter().map(|(package, version)| format!("{package} {version}")).collect();
         let mut text = format!(
             "Measured {} on {} × {} ({}), {} MiB, Linux {}. Peers: {}.\n",
             machine.date,
@@ -161,7 +162,7 @@ fn storm(comparison: &Comparison) -> String {
     let mut text = format!(
         "\n### Connection storm, {} ({} connections a turn)\n\n\
          | | connections/s | slowdown, % | in the tool's programs, ns | runs | added to the storm, µs | \
-         the tool's own time, µs | lines | bytes | lost |\n|---|---|---|---|---|---|---|---|---|---|\n",
+         the tool's own time, µs | lines | bytes | lost | others |\n|---|---|---|---|---|---|---|---|---|---|---|\n",
         place(comparison),
         comparison.connections
     );
@@ -181,9 +182,10 @@ fn storm(comparison: &Comparison) -> String {
 fn storm_row(tool: Tool, row: &Row) -> String {
     let show = |summary: Option<Summary>, digits| summary.map_or(String::new(), |s| s.show(digits));
     let number = |value: Option<f64>, digits: usize| value.map_or(String::new(), |v| format!("{v:.digits$}"));
-    let lost = if tool == Tool::Bare { String::new() } else { format!("{} of {}", row.lost, row.lost + row.lines) };
+    let lost =
+        if tool == Tool::Bare { String::new() } else { format!("{} of {}", row.lost, row.lost + row.lines) };
     format!(
-        "| {tool} | {} | {} | {} | {} | {} | {} | {} | {} | {lost} |\n",
+        "| {tool} | {} | {} | {} | {} | {} | {} | {} | {} | {lost} | {} |\n",
         row.rate.show(0),
         show(row.slowdown, 1),
         show(row.program_ns, 0),
@@ -192,6 +194,7 @@ fn storm_row(tool: Tool, row: &Row) -> String {
         show(row.tool_us, 1),
         number(row.lines_per_connection, 1),
         number(row.bytes_per_connection, 0),
+        row.others.show(2),
     )
 }
 
@@ -251,6 +254,7 @@ a bpftrace script that prints a line for every event that `tracer` has a record 
 - **In the tool's programs**: the kernel's own statistics (`bpf_stats_enabled`), in a storm of its own, because they cost
   time in every run. **Added to the storm**: processor time of the storm's threads beyond that without a tool; what the
   kernel does for the tool happens there. **The tool's own time**: its processor time, user and system.
+- **Others**: processors that anything else on the machine used during the storms.
 - Output goes through a pipe to a reader that counts lines. **Lost**: what the tool itself counted, or lines that are
   missing against the connections made, whichever is more.
 - **From event to record**: `tracer/benches/records.rs`, recorded ring-buffer bytes to JSON in memory.
@@ -267,8 +271,9 @@ pub fn write_docs(path: &Path, markdown: &str) -> Result<()> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => format!("{METHOD}\n{BEGIN}\n{END}\n"),
         Err(error) => return Err(error).with_context(|| format!("could not read {}", path.display())),
     };
-    let after = replace(&before, markdown)
-        .with_context(|| format!("{} has no lines {BEGIN} and {END} to put the tables between", path.display()))?;
+    let after = replace(&before, markdown).with_context(|| {
+        format!("{} has no lines {BEGIN} and {END} to put the tables between", path.display())
+    })?;
     if let Some(directory) = path.parent() {
         fs::create_dir_all(directory).with_context(|| format!("could not create {}", directory.display()))?;
     }

@@ -94,7 +94,10 @@ pub fn first_record(tracer: &Path, times: usize) -> Result<Summary> {
         }
         child.wait()?;
         read.context("tracer has no stdout")??;
-        ensure!(line.contains("\"action\":\"start\""), "the first line of tracer is no start record: {line:?}");
+        ensure!(
+            line.contains("\"action\":\"start\""),
+            "the first line of tracer is no start record: {line:?}"
+        );
         all.push(took.as_secs_f64() * 1e3);
     }
     Summary::of(all).context("nothing was measured")
@@ -122,11 +125,12 @@ pub struct Stage {
 }
 
 pub fn records() -> Result<RecordsResult> {
-    let mut command = super::cargo()?;
+    let mut command = crate::workspace::cargo();
     command.args(["bench", "--quiet", "--package", "tracer", "--bench", "records"]).stderr(Stdio::inherit());
     let output = command.output().context("could not start cargo")?;
     ensure!(output.status.success(), "cargo bench --bench records failed ({})", output.status);
     let text = String::from_utf8_lossy(&output.stdout);
     let line = text.lines().find(|line| line.starts_with('{')).context("cargo bench printed no result")?;
-    serde_json::from_str(line).with_context(|| format!("the result of cargo bench is not as expected: {line}"))
+    serde_json::from_str(line)
+        .with_context(|| format!("the result of cargo bench is not as expected: {line}"))
 }

@@ -35,7 +35,11 @@ impl Summary {
 fn quantile(sorted: &[f64], share: f64) -> Option<f64> {
     let last = sorted.len().checked_sub(1)?;
     let place = share * last as f64;
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and the length of a Vec")]
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "between 0 and the length of a Vec"
+    )]
     let below = place.floor() as usize;
     let (low, high) = (sorted.get(below)?, sorted.get(below + 1).or(sorted.last())?);
     Some(low + (high - low) * place.fract())

@@ -14,9 +14,9 @@ use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 
-use super::machine;
 use super::process::{BpfStatistics, Process};
 use super::storm::{PROBE_PORT, Storm};
+use crate::shell;
 
 /// How long a tool may take until it sees connections. bpftrace compiles its script first.
 const START_DEADLINE: Duration = Duration::from_secs(60);
@@ -57,7 +57,7 @@ impl Tool {
             Self::Tcplife => ("tcplife", "tcplife is not installed (Debian package libbpf-tools)"),
             Self::Bpftrace => ("bpftrace", "bpftrace is not installed (Debian package bpftrace)"),
         };
-        machine::find_program(program).is_none().then_some(hint)
+        shell::find_program(program).is_none().then_some(hint)
     }
 
     fn command(self, tracer: &Path) -> Result<Command> {
@@ -97,7 +97,7 @@ fn with_tracefs(program: &str) -> Command {
          test -e /sys/kernel/debug/tracing || mount -t debugfs debugfs /sys/kernel/debug; exec \"$@\"";
     let mut command = Command::new("unshare");
     command.args(["--mount", "--", "sh", "-c", prepare, "sh"]);
-    command.arg(machine::find_program(program).unwrap_or_else(|| PathBuf::from(program)));
+    command.arg(shell::find_program(program).unwrap_or_else(|| PathBuf::from(program)));
     command
 }
 
@@ -209,7 +209,8 @@ impl Running {
     /// # Errors
     /// When it does not end.
     pub fn stop(mut self) -> Result<Ended> {
-        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).context("a pid out of range")?;
+        let pid =
+            i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).context("a pid out of range")?;
         // It may have ended already.
         let _ = kill_process(pid, Signal::INT);
         let deadline = Instant::now() + END_DEADLINE;
@@ -225,9 +226,8 @@ impl Running {
         let stdout = self.stdout.take().map(Sink::finish).unwrap_or_default();
         let stderr = self.stderr.take().map(Sink::finish).unwrap_or_default();
         let probe = format!("{PROBE_PORT}");
-        let about_probe = |line: &&str| {
-            line.split(|c: char| c.is_whitespace() || c == ':').any(|word| word == probe)
-        };
+        let about_probe =
+            |line: &&str| line.split(|c: char| c.is_whitespace() || c == ':').any(|word| word == probe);
         let probes = stdout.head.lines().filter(about_probe).count();
         Ok(Ended {
             status,

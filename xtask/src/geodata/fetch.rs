@@ -6,7 +6,7 @@
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 use base64::Engine;
@@ -60,6 +60,8 @@ impl Package {
         let status = Command::new("npm")
             .args(["pack", &what, "--silent", "--pack-destination"])
             .arg(cache)
+            // It prints the name of the file.
+            .stdout(Stdio::null())
             .status()
             .context("run npm: install it (Debian: apt-get install npm) or use --from DIR")?;
         if !status.success() {

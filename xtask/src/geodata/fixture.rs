@@ -29,12 +29,18 @@ const NOVEMBER: u64 = 20_758 * DAY;
 /// Writes all of them into `directory`.
 pub fn write_all(directory: &Path) -> Result<()> {
     fs::create_dir_all(directory).with_context(|| format!("make {}", directory.display()))?;
-    for fixture in own_layout().into_iter().chain(foreign_layouts()) {
-        let path = directory.join(format!("{}.mmdb", fixture.name));
-        fs::write(&path, fixture.bytes()?).with_context(|| format!("write {}", path.display()))?;
+    for (name, bytes) in all()? {
+        let path = directory.join(name);
+        fs::write(&path, bytes).with_context(|| format!("write {}", path.display()))?;
         println!("wrote {}", path.display());
     }
     Ok(())
+}
+
+/// File names and contents.
+fn all() -> Result<Vec<(String, Vec<u8>)>> {
+    let fixtures = own_layout().into_iter().chain(foreign_layouts());
+    fixtures.map(|fixture| Ok((format!("{}.mmdb", fixture.name), fixture.bytes()?))).collect()
 }
 
 impl Fixture {
@@ -167,4 +173,22 @@ fn foreign_layouts() -> Vec<Fixture> {
             vec![("203.0.113.0", "203.0.113.255", map(vec![("colour", Value::text("red"))]))],
         ),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_files_in_the_repository_are_those_that_are_made_here() {
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/mmdb/made");
+        let made = all().unwrap();
+        for (name, bytes) in &made {
+            assert!(
+                fs::read(directory.join(name)).unwrap() == *bytes,
+                "{name}: run `cargo xtask geodata --fixtures`"
+            );
+        }
+        assert_eq!(fs::read_dir(directory).unwrap().count(), made.len());
+    }
 }

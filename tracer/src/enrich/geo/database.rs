@@ -78,12 +78,15 @@ pub struct Coverage {
     pub network: bool,
 }
 
+/// A record of a file, not decoded yet.
+type Hit<'a> = LookupResult<'a, Cow<'static, [u8]>>;
+
 /// What a database says about an address.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct Found<'a> {
     pub fields: Fields<'a>,
-    /// Length of the prefix of the network that the record is for, in the address's own family.
-    pub prefix: u8,
+    result: Hit<'a>,
+    address: IpAddr,
 }
 
 /// Reads and checks a file of the user. Takes up to a second for a large file: call it away from the event loop.
@@ -155,10 +158,10 @@ impl Database {
     pub fn lookup(&self, address: IpAddr) -> Option<Found<'_>> {
         let result = self.ask(address).ok()??;
         let fields = result.decode::<Fields<'_>>().ok()??;
-        (!fields.is_empty()).then(|| Found { fields, prefix: prefix(&result, address) })
+        (!fields.is_empty()).then_some(Found { fields, result, address })
     }
 
-    fn ask(&self, address: IpAddr) -> Result<Option<LookupResult<'_, Cow<'static, [u8]>>>, MaxMindDbError> {
+    fn ask(&self, address: IpAddr) -> Result<Option<Hit<'_>>, MaxMindDbError> {
         if address.is_ipv6() && self.reader.metadata().ip_version == 4 {
             return Ok(None);
         }
@@ -210,10 +213,15 @@ struct Sample {
 }
 
 impl Sample {
-    fn add(&mut self, result: &LookupResult<'_, Cow<'static, [u8]>>) -> Result<(), MaxMindDbError> {
+    fn add(&mut self, result: &Hit<'_>) -> Result<(), MaxMindDbError> {
         let Some(offset) = result.offset() else { return Ok(()) };
         if self.seen.len() < SAMPLED_RECORDS && self.seen.insert(offset) {
-            let fields = result.decode::<Fields<'_>>()?.unwrap_or_default();
+            let fields = match result.decode::<Fields<'_>>() {
+                Ok(fields) => fields.unwrap_or_default(),
+                // A sound value of another type, where we expect a map: a layout we do not know, not damage.
+                Err(MaxMindDbError::Decoding { .. }) => return Ok(()),
+                Err(error) => return Err(error),
+            };
             self.coverage.country |= fields.country.is_some();
             self.coverage.network |= fields.number.is_some();
         }
@@ -221,12 +229,15 @@ impl Sample {
     }
 }
 
-/// Length of the prefix in the address's own family. An IPv4 address found above the IPv4 part of the tree is found in
-/// something wider than all of IPv4: 0.
-fn prefix(result: &LookupResult<'_, Cow<'static, [u8]>>, address: IpAddr) -> u8 {
-    match result.network() {
-        Ok(network) if network.is_ipv4() == address.is_ipv4() => network.prefix(),
-        _ => 0,
+impl Found<'_> {
+    /// Length of the prefix of the network that the record is for, in the address's own family. An IPv4 address found
+    /// above the IPv4 part of the tree is found in something wider than all of IPv4: 0.
+    #[must_use]
+    pub fn prefix(&self) -> u8 {
+        match self.result.network() {
+            Ok(network) if network.is_ipv4() == self.address.is_ipv4() => network.prefix(),
+            _ => 0,
+        }
     }
 }
 

@@ -144,9 +144,11 @@ impl<'a> Loose<'a> {
     /// A name without control characters, cut at [`NAME_LIMIT`].
     fn name(&self) -> Option<&'a str> {
         let Self::Text(text) = *self else { return None };
-        let text = text.get(..text.floor_char_boundary(NAME_LIMIT))?.trim();
-        let plain = text.bytes().all(|c| (b' '..0x7f).contains(&c)) || !text.chars().any(char::is_control);
-        (plain && !text.is_empty()).then_some(text)
+        let text =
+            if text.len() <= NAME_LIMIT { text } else { text.get(..text.floor_char_boundary(NAME_LIMIT))? };
+        let text = text.trim_ascii();
+        let plain = text.is_ascii() && !text.bytes().any(|c| c.is_ascii_control());
+        (!text.is_empty() && (plain || !text.chars().any(char::is_control))).then_some(text)
     }
 }
 

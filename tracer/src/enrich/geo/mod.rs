@@ -179,13 +179,14 @@ impl Geo {
         let (mut country_prefix, mut as_prefix) = (None, None);
         for database in &self.user {
             let Some(found) = database.lookup(target) else { continue };
+            let prefix = Some(found.prefix());
             // `>`: of equal prefixes the first one stays, and that was built later or given first.
-            if found.fields.country.is_some() && Some(found.prefix) > country_prefix {
-                country_prefix = Some(found.prefix);
+            if found.fields.country.is_some() && prefix > country_prefix {
+                country_prefix = prefix;
                 place.take_country(&found, database);
             }
-            if found.fields.number.is_some() && Some(found.prefix) > as_prefix {
-                as_prefix = Some(found.prefix);
+            if found.fields.number.is_some() && prefix > as_prefix {
+                as_prefix = prefix;
                 place.take_network(&found, database);
             }
         }

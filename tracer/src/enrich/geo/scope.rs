@@ -1,8 +1,8 @@
 //! What kind of address an address is, before any database is asked.
 //!
 //! Pure. Flows in: an address. Flows out: its [`Scope`] by the IANA special-purpose address registries
-//! (<https://www.iana.org/assignments/iana-ipv4-special-registry>, `iana-ipv6-special-registry`; read in 2026), and the
-//! IPv4 address inside a translated one.
+//! (<https://www.iana.org/assignments/iana-ipv4-special-registry>, `iana-ipv6-special-registry`), and the IPv4
+//! address inside a translated one.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

@@ -1,0 +1,7 @@
+//! Live tests: the programs are really loaded, and real connections made.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed step is a failed test")]
+
+mod bytes;
+mod identity;
+mod life;
+mod scene;

@@ -1,0 +1,104 @@
+//! Whose connection it is, rendered once for all records that say the same.
+
+use std::borrow::Cow;
+
+use tracer_ebpf::abi::{KNOWN_TASK, KNOWN_TASK_UID};
+
+use super::*;
+use crate::clock::Clock;
+use crate::enrich::Enricher;
+use crate::enrich::app::App;
+use crate::enrich::process::thread_name;
+use crate::flow::Flow;
+
+/// Packages of a shared uid that are described one by one in every record; of more (uid 1000 has some sixty) a record
+/// names all, and `tracer apps --json` describes them.
+const MEMBERS_IN_RECORD: usize = 8;
+
+/// The rendered members of [`Who`].
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct WhoText {
+    /// Members of a JSON object, without the braces.
+    pub json: String,
+    /// For a person: package, or process and user.
+    pub label: String,
+}
+
+impl WhoText {
+    /// Renders what is known about the owner of `flow`.
+    #[must_use]
+    pub fn of(flow: &Flow, clock: Clock, enricher: &Enricher) -> Self {
+        let comm = flow.identity.as_ref().and_then(thread_name);
+        let app = flow.owner.and_then(|uid| enricher.apps.lookup(uid));
+        let who = Who {
+            process: process(flow, comm.as_deref(), clock, enricher),
+            user: flow.owner.map(|uid| user(uid, enricher)),
+            app: app.as_ref().map(app_object),
+            attribution: attribution(flow),
+        };
+        // No record type has a failing serialisation; if one had, the record would lack these members.
+        let json = serde_json::to_string(&who).unwrap_or_default();
+        let members = json.strip_prefix('{').and_then(|json| json.strip_suffix('}')).unwrap_or_default();
+        Self { label: label(&who), json: members.to_owned() }
+    }
+}
+
+/// How a person calls the owner: package, or process and user.
+fn label(who: &Who<'_>) -> String {
+    if let Some([first, more @ ..]) = who.app.as_ref().map(|app| app.package) {
+        return if more.is_empty() { first.clone() } else { format!("{first} +{}", more.len()) };
+    }
+    let user = who.user.as_ref().map(|user| match &user.name {
+        Some(name) => name.clone(),
+        None => Cow::Owned(format!("uid {}", user.id.0)),
+    });
+    match (&who.process, user) {
+        (Some(process), Some(user)) => format!("{}/{} ({user})", process.name, process.pid),
+        (Some(process), None) => format!("{}/{}", process.name, process.pid),
+        (None, Some(user)) => format!("({user})"),
+        (None, None) => "unknown".to_owned(),
+    }
+}
+
+fn process<'a>(
+    flow: &'a Flow,
+    comm: Option<&'a str>,
+    clock: Clock,
+    enricher: &'a Enricher,
+) -> Option<ProcessObject<'a>> {
+    let identity = flow.identity.as_ref().filter(|identity| identity.known & KNOWN_TASK != 0)?;
+    let process = flow.process.as_deref();
+    Some(ProcessObject {
+        pid: identity.pid,
+        name: comm?,
+        thread: Some(ThreadObject { id: identity.tid }),
+        executable: process.and_then(|process| process.executable.as_deref()),
+        command_line: process.and_then(|process| process.command_line.as_deref()),
+        parent: process
+            .and_then(|process| process.parent.as_ref())
+            .map(|parent| ParentObject { pid: parent.pid, name: parent.name.as_deref() }),
+        start: process.and_then(|process| process.start).map(|start| clock.at(start)),
+        user: (identity.known & KNOWN_TASK_UID != 0).then(|| user(identity.task_uid, enricher)),
+    })
+}
+
+fn user(uid: u32, enricher: &Enricher) -> UserObject<'_> {
+    UserObject { id: Decimal(uid), name: enricher.apps.user_name(uid) }
+}
+
+fn app_object<'a>(app: &App<'a>) -> AppObject<'a> {
+    if app.members().len() <= MEMBERS_IN_RECORD { app.object() } else { app.brief() }
+}
+
+fn attribution(flow: &Flow) -> Attribution {
+    let task = flow.identity.is_some_and(|identity| identity.known & KNOWN_TASK != 0);
+    let process = task.then_some(match flow.direction {
+        Some(Direction::Ingress) => ProcessSource::Listen,
+        _ => ProcessSource::Connect,
+    });
+    let confidence = flow.owner_source.map(|source| match source {
+        OwnerSource::SkUid => Confidence::Certain,
+        OwnerSource::TaskUid => Confidence::Likely,
+    });
+    Attribution { method: Method::SockOps, owner: flow.owner_source, process, confidence }
+}

@@ -1,0 +1,72 @@
+//! Shares the rendered owner between connections: most connections of a process say the same.
+
+use std::sync::Arc;
+
+use lru::LruCache;
+use tracer_ebpf::abi::Identity;
+
+use crate::clock::Clock;
+use crate::enrich::Enricher;
+use crate::enrich::process::Process;
+use crate::flow::Flow;
+use crate::record::{OwnerSource, WhoText};
+
+/// Owners remembered; some 600 bytes each.
+const CAPACITY: usize = 1024;
+
+/// Everything that [`WhoText`] is made from, but the tables.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Key {
+    identity: Option<Identity>,
+    owner: Option<u32>,
+    owner_source: Option<OwnerSource>,
+    is_ingress: bool,
+}
+
+struct Entry {
+    /// The very process that was rendered: the process table makes a new one when it learns more.
+    process: Option<Arc<Process>>,
+    text: Arc<WhoText>,
+}
+
+/// Rendered owners, the least recently used one given up first.
+pub struct WhoCache {
+    entries: LruCache<Key, Entry>,
+}
+
+impl Default for WhoCache {
+    fn default() -> Self {
+        Self { entries: LruCache::unbounded() }
+    }
+}
+
+impl WhoCache {
+    /// The rendered owner of `flow`.
+    pub fn of(&mut self, flow: &Flow, clock: Clock, enricher: &Enricher) -> Arc<WhoText> {
+        let key = Key {
+            identity: flow.identity,
+            owner: flow.owner,
+            owner_source: flow.owner_source,
+            is_ingress: flow.direction == Some(crate::record::Direction::Ingress),
+        };
+        let same = |one: &Option<Arc<Process>>| match (one, &flow.process) {
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            (None, None) => true,
+            _ => false,
+        };
+        if let Some(entry) = self.entries.get(&key).filter(|entry| same(&entry.process)) {
+            return Arc::clone(&entry.text);
+        }
+        let text = Arc::new(WhoText::of(flow, clock, enricher));
+        self.entries.put(key, Entry { process: flow.process.clone(), text: Arc::clone(&text) });
+        if self.entries.len() > CAPACITY {
+            self.entries.pop_lru();
+        }
+        text
+    }
+
+    /// Forgets everything: the tables behind it were read again.
+    pub fn clear(&mut self) {
+        self.entries.clear();
+    }
+}

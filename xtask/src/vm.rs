@@ -1,0 +1,241 @@
+//! `vm`: the live kernel tests on Debian's kernels in QEMU, without KVM and without touching this machine.
+//!
+//! kernel package ([`kernel`]) + static programs ([`crate::build`]) → initramfs ([`initramfs`]) → guest ([`qemu`]) →
+//! counts of its result lines. The tracer in the guest is the file that `dist` ships.
+
+mod apt;
+mod initramfs;
+mod kernel;
+mod module;
+mod qemu;
+
+use std::{
+    fs,
+    path::PathBuf,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, ValueEnum};
+
+use crate::{
+    arch::Arch,
+    build::{self, Profile},
+    counts::Counts,
+    dist,
+    setup::{self, Group},
+    shell, workspace,
+};
+
+/// A kernel series of a Debian release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Series {
+    #[value(name = "5.10")]
+    Bullseye,
+    #[value(name = "6.1")]
+    Bookworm,
+    #[value(name = "6.12")]
+    Trixie,
+}
+
+impl Series {
+    pub fn version(self) -> &'static str {
+        match self {
+            Self::Bullseye => "5.10",
+            Self::Bookworm => "6.1",
+            Self::Trixie => "6.12",
+        }
+    }
+
+    pub fn suite(self) -> &'static str {
+        match self {
+            Self::Bullseye => "bullseye",
+            Self::Bookworm => "bookworm",
+            Self::Trixie => "trixie",
+        }
+    }
+}
+
+#[derive(Args)]
+pub struct VmArgs {
+    /// Kernel series, comma-separated
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Series::Bookworm])]
+    kernel: Vec<Series>,
+    /// Architectures, comma-separated
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = Arch::ALL)]
+    arch: Vec<Arch>,
+    /// Run this command in the guest instead of the tests (words split at spaces; `tracer` is in /bin)
+    #[arg(long, value_name = "COMMAND")]
+    cmd: Option<String>,
+    /// Keep the initramfs and print the command that boots it
+    #[arg(long)]
+    keep: bool,
+    /// Look for newer kernel packages instead of using those under target/vm/
+    #[arg(long)]
+    refresh: bool,
+    /// Longest time a guest may run, in seconds
+    #[arg(long, default_value_t = 900, value_name = "SECONDS")]
+    timeout: u64,
+    /// Run only the tests whose name contains this
+    filter: Option<String>,
+}
+
+impl VmArgs {
+    /// What `test` boots: kernel 6.1 on both architectures.
+    pub fn for_tests(arch: Arch, filter: Option<String>) -> Self {
+        Self {
+            kernel: vec![Series::Bookworm],
+            arch: vec![arch],
+            cmd: None,
+            keep: false,
+            refresh: false,
+            timeout: 900,
+            filter,
+        }
+    }
+}
+
+impl std::fmt::Display for Series {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.version())
+    }
+}
+
+pub fn run(args: &VmArgs) -> Result<ExitCode> {
+    setup::ensure(Group::Vm)?;
+    let counts = boot_all(args)?;
+    println!("{counts}");
+    Ok(if counts.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Boots every combination that was asked for, one after the other: each guest uses all cores under TCG.
+///
+/// # Errors
+/// When a guest cannot be prepared; what goes wrong inside one is counted.
+pub fn boot_all(args: &VmArgs) -> Result<Counts> {
+    let mut counts = Counts::default();
+    for &arch in &args.arch {
+        let programs = Programs::build(arch)?;
+        for &series in &args.kernel {
+            let name = format!("{series}-{}", arch.debian());
+            let begin = Instant::now();
+            let outcome = boot(args, series, arch, &programs).with_context(|| format!("guest {name}"))?;
+            shell::say(format!("guest {name}: {outcome} in {}", shell::took(begin.elapsed())));
+            counts += outcome;
+        }
+    }
+    Ok(counts)
+}
+
+/// The programs that go into a guest.
+pub struct Programs {
+    pub tracer: PathBuf,
+    pub init: PathBuf,
+    /// `(name, file)` of the other programs of the tests, for example the actor that makes connections.
+    pub helpers: Vec<(String, PathBuf)>,
+    /// The libtest executable of `tests/kernel`.
+    pub tests: PathBuf,
+}
+
+impl Programs {
+    fn build(arch: Arch) -> Result<Self> {
+        let tracer = build::tracer(arch, Profile::Release)?;
+        shell::say(format!("sha256 {}  {}", dist::sha256_of(&tracer)?, tracer.display()));
+        let mut cargo = build::cargo_static(arch, "test")?;
+        cargo.args(["--no-run", "--package", "tracer-tests", "--bins", "--test", "kernel"]);
+        let built = workspace::build_executables(cargo)?;
+        // `cargo test --test` builds the package's programs, too, because tests may start them.
+        let (tests, programs): (Vec<_>, Vec<_>) = built.into_iter().partition(|e| e.test);
+        let tests = tests.into_iter().find(|e| e.name == "kernel");
+        let mut init = None;
+        let mut helpers = Vec::new();
+        for program in programs {
+            match program.name.as_str() {
+                "init" => init = Some(program.path),
+                "tracer" => {}
+                _ => helpers.push((program.name, program.path)),
+            }
+        }
+        helpers.sort();
+        Ok(Self {
+            tracer,
+            init: init.context("the package tracer-tests has no program `init`")?,
+            helpers,
+            tests: tests.context("the package tracer-tests has no test `kernel`")?.path,
+        })
+    }
+}
+
+fn boot(args: &VmArgs, series: Series, arch: Arch, programs: &Programs) -> Result<Counts> {
+    let kernel = kernel::obtain(series, arch, args.refresh)?;
+    let manifest = manifest(args, programs)?;
+    let image = initramfs::pack(&kernel, programs, &manifest)?;
+    let path = workspace::target().join("vm").join(format!("initramfs-{series}-{}.cpio", arch.debian()));
+    fs::write(&path, &image).with_context(|| format!("could not write {}", path.display()))?;
+    let guest = qemu::Guest {
+        arch,
+        kernel: kernel.image,
+        initramfs: path.clone(),
+        overall: Duration::from_secs(args.timeout),
+    };
+    if args.keep {
+        shell::say(format!("boots with: {}", guest.command_line()));
+    }
+    shell::say(format!("booting {} on {arch} ({} KiB of initramfs)", kernel.package, image.len() / 1024));
+    let counts = guest.run(args.cmd.is_none())?;
+    if !args.keep {
+        fs::remove_file(&path).with_context(|| format!("could not remove {}", path.display()))?;
+    }
+    Ok(counts)
+}
+
+/// What init runs: one command a line, words separated by tabs; lines `NAME=VALUE` before them are its environment.
+fn manifest(args: &VmArgs, programs: &Programs) -> Result<String> {
+    let mut lines = vec!["TRACER_BIN=/bin/tracer".to_owned(), "TRACER_REQUIRE_KERNEL=1".to_owned()];
+    lines.push("RUST_BACKTRACE=1".to_owned());
+    for (name, _) in &programs.helpers {
+        lines.push(format!("TRACER_{}=/bin/{name}", name.to_uppercase().replace('-', "_")));
+    }
+    let words: Vec<&str> = match &args.cmd {
+        Some(command) => command.split_whitespace().collect(),
+        None => {
+            let all = ["/tests/kernel", "--test-threads=1", "--show-output"];
+            all.into_iter().chain(args.filter.as_deref()).collect()
+        }
+    };
+    if words.is_empty() || words.iter().any(|word| word.contains(['\t', '\n'])) {
+        bail!("the guest's command is empty or contains a tab or line end");
+    }
+    lines.push(words.join("\t"));
+    Ok(lines.join("\n") + "\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn programs() -> Programs {
+        Programs {
+            tracer: "t".into(),
+            init: "i".into(),
+            helpers: vec![("actor".into(), "a".into())],
+            tests: "k".into(),
+        }
+    }
+
+    #[test]
+    fn the_manifest_names_the_programs_and_the_tests() {
+        let text = manifest(&VmArgs::for_tests(Arch::X86_64, Some("ipv6".into())), &programs()).unwrap();
+        let lines: Vec<_> = text.lines().collect();
+        assert!(lines.contains(&"TRACER_ACTOR=/bin/actor"), "{lines:?}");
+        assert_eq!(lines.last(), Some(&"/tests/kernel\t--test-threads=1\t--show-output\tipv6"));
+    }
+
+    #[test]
+    fn an_empty_command_is_refused() {
+        let mut args = VmArgs::for_tests(Arch::X86_64, None);
+        args.cmd = Some("  ".into());
+        assert!(manifest(&args, &programs()).is_err());
+    }
+}
