@@ -1,25 +1,51 @@
-//! `cargo xtask bench`: what the tracer costs, side by side with tools that do a part of the same.
+//! `cargo xtask bench`: what the tracer costs, measured beside tools that do a part of the same.
+//!
+//! Results: a table on stdout, everything as JSON in `target/bench/results.json`, and with `--write-docs` the table in
+//! `docs/performance.md`. Nothing here fails because a figure is bad: figures are for people, tests are elsewhere.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
 mod compare;
 mod machine;
 mod process;
+mod report;
+mod single;
 mod storm;
 mod summary;
 mod tools;
 
+use report::Results;
+
+use crate::setup::{self, Group};
+use crate::{shell, workspace};
+
 #[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct BenchArgs {
     /// Fewer rounds and connections, for a first look
     #[arg(long)]
     quick: bool,
+    /// Measure only these
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "PART,…")]
+    only: Vec<Part>,
     /// Rounds of the comparison
-    #[arg(long)]
+    #[arg(long, value_name = "N")]
     rounds: Option<usize>,
+    /// Where the connections of the comparison go
+    #[arg(long, value_enum, default_value = "global")]
+    targets: storm::Targets,
+    /// Wait up to so many seconds for a machine that nobody else uses
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    wait: u64,
+    /// Measure this binary instead of building one
+    #[arg(long, value_name = "FILE")]
+    binary: Option<PathBuf>,
+    /// Put the table into docs/performance.md
+    #[arg(long)]
+    write_docs: bool,
     #[command(subcommand)]
     helper: Option<Helper>,
 }
@@ -31,48 +57,90 @@ enum Helper {
     Storm,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    /// Connection storms without a tool, with tracer, tcplife and bpftrace
+    Storm,
+    /// From event to record in user space
+    Records,
+    /// Resident memory
+    Memory,
+    /// Wake-ups while nothing happens
+    Idle,
+    /// Time to the first record
+    Start,
+    /// Size of the binary
+    Size,
+}
+
+/// Measures, prints, writes.
+///
+/// # Errors
+/// Without root, or when tracer cannot be built or does not run here. A peer that does not run is skipped.
 pub fn run(args: BenchArgs) -> Result<()> {
     if let Some(Helper::Storm) = args.helper {
         return storm::serve();
     }
-    let tracer = build()?;
-    let plan = compare::Plan {
-        rounds: args.rounds.unwrap_or(if args.quick { 3 } else { 9 }),
-        connections: if args.quick { 20_000 } else { 60_000 },
-        workers: machine::processors(),
-        targets: storm::Targets::Global,
-    };
-    for workers in [1, machine::processors()] {
-        let comparison = compare::run(compare::Plan { workers, ..plan }, &tracer)?;
-        for tool in tools::Tool::ALL {
-            if let Some(row) = comparison.row(tool) {
-                println!(
-                    "{tool} w{workers} rate {} slowdown {} storm_us {} tool_us {} prog_ns {} runs {} lost {} lines {} bytes/conn {:?} others {}",
-                    row.rate.show(0),
-                    row.slowdown.map_or(String::new(), |s| s.show(1)),
-                    row.storm_us.show(2),
-                    row.tool_us.map_or(String::new(), |s| s.show(2)),
-                    row.program_ns.map_or(String::new(), |s| s.show(0)),
-                    row.runs.map_or(String::new(), |s| s.show(1)),
-                    row.lost,
-                    row.lines,
-                    row.bytes_per_connection,
-                    row.others.show(2)
-                );
-            }
-        }
+    ensure!(shell::is_root(), "bench loads eBPF programs: run it as root");
+    let tracer = args.binary.clone().map_or_else(build, Ok)?;
+    let results = measure(&args, &tracer)?;
+    let markdown = results.markdown();
+    println!("{markdown}");
+    let directory = workspace::target().join("bench");
+    workspace::create_dir(&directory)?;
+    let file = directory.join("results.json");
+    std::fs::write(&file, serde_json::to_string_pretty(&results)?)
+        .with_context(|| format!("could not write {}", file.display()))?;
+    if args.write_docs {
+        report::write_docs(&workspace::root().join("docs/performance.md"), &markdown)?;
     }
     Ok(())
 }
 
+fn measure(args: &BenchArgs, tracer: &Path) -> Result<Results> {
+    let wants = |part| args.only.is_empty() || args.only.contains(&part);
+    let mut results = Results::new(machine::Machine::look()?, args.quick);
+    // First, because it builds.
+    if wants(Part::Records) {
+        eprintln!("records: from event to JSON");
+        results.records = Some(single::records()?);
+    }
+    results.quiet = machine::wait_until_quiet(Duration::from_secs(args.wait))?;
+    if wants(Part::Size) {
+        results.size = Some(single::size(tracer)?);
+    }
+    if wants(Part::Start) {
+        eprintln!("start: time to the first record");
+        results.first_record_ms = Some(single::first_record(tracer, if args.quick { 5 } else { 20 })?);
+    }
+    if wants(Part::Idle) {
+        let seconds = if args.quick { 5 } else { 30 };
+        eprintln!("idle: {seconds} s of nothing");
+        results.idle = Some(single::idle(tracer, seconds)?);
+    }
+    if wants(Part::Storm) {
+        let plan = compare::Plan {
+            rounds: args.rounds.unwrap_or(if args.quick { 3 } else { 15 }),
+            connections: if args.quick { 20_000 } else { 40_000 },
+            workers: 1,
+            targets: args.targets,
+        };
+        // With a processor left for the tool, and without.
+        for workers in [1, machine::processors()] {
+            eprintln!("storm: {workers} of {} processors make connections", machine::processors());
+            results.storms.push(compare::run(compare::Plan { workers, ..plan }, tracer)?);
+        }
+    }
+    if wants(Part::Memory) {
+        let connections = if args.quick { 100_000 } else { 1_000_000 };
+        eprintln!("memory: after {connections} connections");
+        results.memory = Some(single::memory(tracer, connections)?);
+    }
+    Ok(results)
+}
+
 fn build() -> Result<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the repository has no top")?;
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let status = Command::new(cargo)
-        .current_dir(root)
-        .args(["build", "--release", "--package", "tracer"])
-        .status()
-        .context("could not start cargo")?;
-    ensure!(status.success(), "cargo build failed ({status})");
-    Ok(root.join("target/release/tracer"))
+    setup::ensure(Group::Build)?;
+    shell::run(workspace::cargo().args(["build", "--release", "--package", "tracer"]))?;
+    Ok(workspace::target().join("release/tracer"))
 }

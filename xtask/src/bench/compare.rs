@@ -1,8 +1,9 @@
-//! The comparison: one storm after the other, without a tool, with tracer, with tcplife, with bpftrace, and again.
+//! The comparison: storms with tracer, with tcplife, with bpftrace, and again, and one without any tool between each.
 //!
-//! Every tool takes part in every round, in an order that rotates, so that what changes on the machine meanwhile
-//! changes for all. Each turn has two storms: one with the kernel's eBPF statistics off, for rates and processor
-//! time, and a short one with them on, for the time that the kernel spends in the tool's programs.
+//! Every tool takes part in every round, in an order that rotates, and is compared with the storms right before and
+//! right after it, so that what changes on the machine meanwhile changes for all. Each turn has two storms: one with
+//! the kernel's eBPF statistics off, for rates and processor time, and a short one with them on, for the time that the
+//! kernel spends in the tool's programs.
 
 use std::path::Path;
 
@@ -33,8 +34,19 @@ pub struct Turn {
     pub tool_cpu_ns: u64,
     /// Processors that others used during the timed storm.
     pub others: f64,
+    /// The storms without a tool right before and right after; absent in those themselves.
+    pub beside: Option<Beside>,
     pub kernel: Option<KernelTime>,
     pub delivered: Option<Delivered>,
+}
+
+/// Two storms without a tool, on average.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Beside {
+    /// Connections per second.
+    pub rate: f64,
+    /// Processor time of the storm per connection, microseconds.
+    pub storm_us: f64,
 }
 
 /// Time in the tool's eBPF programs, as the kernel measured it.
@@ -46,7 +58,7 @@ pub struct KernelTime {
 }
 
 /// What a tool wrote in one turn, and what it did not.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Delivered {
     pub connections: u64,
     pub lines: u64,
@@ -83,21 +95,31 @@ pub fn run(plan: Plan, tracer: &Path) -> Result<Comparison> {
         .into();
     // Caches, the kernel's slabs and this program's own pages.
     storm.run(plan.connections / 4, plan.workers)?;
+    let mut before = bare_turn(plan, &mut storm)?;
     for round in 0..plan.rounds {
-        let count = series.len();
-        for place in 0..count {
-            let Some(next) = series.get_mut((place + round) % count) else { continue };
-            if next.skipped.is_some() {
+        for place in 0..WATCHING.len() {
+            let tool = WATCHING[(place + round) % WATCHING.len()];
+            let Some(next) = series.iter_mut().find(|series| series.tool == tool && series.skipped.is_none())
+            else {
                 continue;
-            }
-            match turn(plan, next.tool, tracer, &mut storm) {
-                Ok(turn) => {
-                    eprintln!("  round {}/{}: {:8} {}", round + 1, plan.rounds, next.tool, brief(&turn));
+            };
+            match turn(plan, tool, tracer, &mut storm) {
+                Ok(mut turn) => {
+                    let after = bare_turn(plan, &mut storm)?;
+                    turn.beside = Some(Beside {
+                        rate: f64::midpoint(before.rate(), after.rate()),
+                        storm_us: f64::midpoint(before.storm_us(), after.storm_us()),
+                    });
+                    eprintln!("  round {}/{}: {tool:8} {}", round + 1, plan.rounds, brief(&turn));
                     next.turns.push(turn);
+                    if let Some(bare) = series.iter_mut().find(|series| series.tool == Tool::Bare) {
+                        bare.turns.push(before);
+                    }
+                    before = after;
                 }
-                Err(why) if matches!(next.tool, Tool::Bare | Tool::Tracer) => return Err(why),
+                Err(why) if tool == Tool::Tracer => return Err(why),
                 Err(why) => {
-                    eprintln!("  {} is skipped: {why:#}", next.tool);
+                    eprintln!("  {tool} is skipped: {why:#}");
                     next.skipped = Some(format!("{why:#}"));
                 }
             }
@@ -105,6 +127,9 @@ pub fn run(plan: Plan, tracer: &Path) -> Result<Comparison> {
     }
     Ok(Comparison { workers: plan.workers, targets: plan.targets, connections: plan.connections, series })
 }
+
+/// Who takes turns.
+const WATCHING: [Tool; 3] = [Tool::Tracer, Tool::Tcplife, Tool::Bpftrace];
 
 fn brief(turn: &Turn) -> String {
     let kernel = turn.kernel.map_or(String::new(), |kernel| {
@@ -114,13 +139,14 @@ fn brief(turn: &Turn) -> String {
     format!("{:.0} connections/s{kernel}{lost} (others used {:.2} processors)", turn.rate(), turn.others)
 }
 
+fn bare_turn(plan: Plan, storm: &mut Storm) -> Result<Turn> {
+    let before = Load::now()?;
+    let gust = storm.run(plan.connections, plan.workers)?;
+    let others = others_since(before, gust.cpu_ns, &gust)?;
+    Ok(Turn { storm: gust, tool_cpu_ns: 0, others, beside: None, kernel: None, delivered: None })
+}
+
 fn turn(plan: Plan, tool: Tool, tracer: &Path, storm: &mut Storm) -> Result<Turn> {
-    if tool == Tool::Bare {
-        let before = Load::now()?;
-        let gust = storm.run(plan.connections, plan.workers)?;
-        let others = others_since(before, gust.cpu_ns, &gust)?;
-        return Ok(Turn { storm: gust, tool_cpu_ns: 0, others, kernel: None, delivered: None });
-    }
     let running = Running::start(tool, tracer, storm)?;
     let me = Process::new(std::process::id());
     let (load, cpu, own) = (Load::now()?, running.process.cpu_ns()?, me.cpu_ns()?);
@@ -134,7 +160,7 @@ fn turn(plan: Plan, tool: Tool, tracer: &Path, storm: &mut Storm) -> Result<Turn
     let ended = running.stop()?;
     let connections = gust.connections + kernel.connections;
     let delivered = Some(delivered(tool, &ended, connections)?);
-    Ok(Turn { storm: gust, tool_cpu_ns, others, kernel: Some(kernel), delivered })
+    Ok(Turn { storm: gust, tool_cpu_ns, others, beside: None, kernel: Some(kernel), delivered })
 }
 
 /// Processors that neither the storm nor the tool nor this program used.
@@ -184,6 +210,11 @@ impl Turn {
         self.storm.connections as f64 / self.storm.wall_ns.max(1) as f64 * 1e9
     }
 
+    /// How much longer a connection takes than beside it, percent.
+    fn slowdown(&self, beside: Beside) -> f64 {
+        (beside.rate / self.rate() - 1.0) * 100.0
+    }
+
     /// Processor time of the storm per connection, microseconds.
     pub fn storm_us(&self) -> f64 {
         self.storm.cpu_ns as f64 / self.storm.connections.max(1) as f64 / 1e3
@@ -195,18 +226,22 @@ impl Turn {
     }
 }
 
-/// One row of the table.
+/// One row of the table; all but the sums are medians over the turns.
 pub struct Row {
     pub rate: Summary,
-    /// Against the storm without a tool in the same round, percent.
+    /// How much longer a connection takes than without a tool right before and after, percent.
     pub slowdown: Option<Summary>,
-    pub storm_us: Summary,
+    /// Processor time of the storm per connection beyond that without a tool, microseconds: what the kernel does for
+    /// the tool.
+    pub added_us: Option<Summary>,
     pub tool_us: Option<Summary>,
     pub program_ns: Option<Summary>,
     pub runs: Option<Summary>,
     pub lost: u64,
     pub lines: u64,
+    pub lines_per_connection: Option<f64>,
     pub bytes_per_connection: Option<f64>,
+    /// Processors that others used meanwhile.
     pub others: Summary,
 }
 
@@ -218,48 +253,48 @@ impl Comparison {
     /// `None` for a tool that was skipped.
     pub fn row(&self, tool: Tool) -> Option<Row> {
         let turns = &self.series(tool)?.turns;
-        let bare = &self.series(Tool::Bare)?.turns;
         let watched = tool != Tool::Bare;
+        let beside = || turns.iter().filter_map(|turn| Some((turn, turn.beside?)));
         let kernel = || turns.iter().filter_map(|turn| turn.kernel);
-        let per_connection =
-            |value: u64, kernel: &KernelTime| value as f64 / kernel.connections.max(1) as f64;
-        let delivered = || turns.iter().filter_map(|turn| turn.delivered);
-        let sums = delivered().fold((0, 0, 0, 0), |sum, one| {
-            (sum.0 + one.lost, sum.1 + one.lines, sum.2 + one.bytes, sum.3 + one.connections)
-        });
+        let per = |value: u64, count: u64| value as f64 / count.max(1) as f64;
+        let sum = turns.iter().filter_map(|turn| turn.delivered).fold(Delivered::default(), Delivered::plus);
         Some(Row {
             rate: Summary::of(turns.iter().map(Turn::rate))?,
-            slowdown: watched.then(|| slowdown(turns, bare)).flatten(),
-            storm_us: Summary::of(turns.iter().map(Turn::storm_us))?,
+            slowdown: Summary::of(beside().map(|(turn, beside)| turn.slowdown(beside))),
+            added_us: Summary::of(beside().map(|(turn, beside)| turn.storm_us() - beside.storm_us)),
             tool_us: watched.then(|| Summary::of(turns.iter().map(Turn::tool_us))).flatten(),
-            program_ns: Summary::of(kernel().map(|kernel| per_connection(kernel.ns, &kernel))),
-            runs: Summary::of(kernel().map(|kernel| per_connection(kernel.runs, &kernel))),
-            lost: sums.0,
-            lines: sums.1,
-            bytes_per_connection: watched.then(|| sums.2 as f64 / sums.3.max(1) as f64),
+            program_ns: Summary::of(kernel().map(|kernel| per(kernel.ns, kernel.connections))),
+            runs: Summary::of(kernel().map(|kernel| per(kernel.runs, kernel.connections))),
+            lost: sum.lost,
+            lines: sum.lines,
+            lines_per_connection: watched.then(|| per(sum.lines + sum.lost, sum.connections)),
+            bytes_per_connection: watched.then(|| per(sum.bytes, sum.connections)),
             others: Summary::of(turns.iter().map(|turn| turn.others))?,
         })
     }
 }
 
-/// How much longer a connection takes than without a tool in the same round, percent.
-fn slowdown(turns: &[Turn], bare: &[Turn]) -> Option<Summary> {
-    Summary::of(turns.iter().zip(bare).map(|(turn, bare)| (bare.rate() / turn.rate() - 1.0) * 100.0))
+impl Delivered {
+    fn plus(self, other: Self) -> Self {
+        Self {
+            connections: self.connections + other.connections,
+            lines: self.lines + other.lines,
+            bytes: self.bytes + other.bytes,
+            lost: self.lost + other.lost,
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn turn(connections: u64, wall_ms: u64) -> Turn {
-        let storm = Gust { connections, failed: 0, wall_ns: wall_ms * 1_000_000, cpu_ns: 0 };
-        Turn { storm, tool_cpu_ns: 0, others: 0.0, kernel: None, delivered: None }
-    }
-
     #[test]
     fn a_storm_that_takes_half_as_long_again_is_slowed_by_half() {
-        let summary = slowdown(&[turn(100, 150), turn(100, 300)], &[turn(100, 100), turn(100, 200)]).unwrap();
-        assert!((summary.median - 50.0).abs() < 1e-9);
+        let storm = Gust { connections: 100, failed: 0, wall_ns: 150_000_000, cpu_ns: 0 };
+        let turn = Turn { storm, tool_cpu_ns: 0, others: 0.0, beside: None, kernel: None, delivered: None };
+        let beside = Beside { rate: 1_000.0, storm_us: 0.0 };
+        assert!((turn.slowdown(beside) - 50.0).abs() < 1e-9);
     }
 
     #[test]
@@ -270,7 +305,6 @@ mod tests {
             status: std::process::ExitStatus::default(),
             lines: 23,
             bytes: 0,
-            head: String::new(),
             tail: format!("{{}}\n{stop}\n"),
             stderr: String::new(),
         };

@@ -14,9 +14,9 @@ use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 
-use super::machine;
 use super::process::{BpfStatistics, Process};
 use super::storm::{PROBE_PORT, Storm};
+use crate::shell;
 
 /// How long a tool may take until it sees connections. bpftrace compiles its script first.
 const START_DEADLINE: Duration = Duration::from_secs(60);
@@ -57,7 +57,7 @@ impl Tool {
             Self::Tcplife => ("tcplife", "tcplife is not installed (Debian package libbpf-tools)"),
             Self::Bpftrace => ("bpftrace", "bpftrace is not installed (Debian package bpftrace)"),
         };
-        machine::find_program(program).is_none().then_some(hint)
+        shell::find_program(program).is_none().then_some(hint)
     }
 
     fn command(self, tracer: &Path) -> Result<Command> {
@@ -97,7 +97,7 @@ fn with_tracefs(program: &str) -> Command {
          test -e /sys/kernel/debug/tracing || mount -t debugfs debugfs /sys/kernel/debug; exec \"$@\"";
     let mut command = Command::new("unshare");
     command.args(["--mount", "--", "sh", "-c", prepare, "sh"]);
-    command.arg(machine::find_program(program).unwrap_or_else(|| PathBuf::from(program)));
+    command.arg(shell::find_program(program).unwrap_or_else(|| PathBuf::from(program)));
     command
 }
 
@@ -116,8 +116,6 @@ pub struct Ended {
     /// Lines on stdout without those about probes.
     pub lines: u64,
     pub bytes: u64,
-    /// The first part of stdout.
-    pub head: String,
     /// The last part of stdout.
     pub tail: String,
     pub stderr: String,
@@ -191,8 +189,19 @@ impl Running {
         self.stdout.as_ref().map_or(0, |sink| sink.counts.bytes.load(Ordering::Relaxed))
     }
 
-    pub fn pid(&self) -> u32 {
-        self.child.id()
+    /// Waits for the first line.
+    ///
+    /// # Errors
+    /// When it takes longer than any tool should.
+    pub fn wait_for_output(&self) -> Result<()> {
+        let deadline = Instant::now() + START_DEADLINE;
+        while self.bytes_so_far() == 0 {
+            if Instant::now() > deadline {
+                bail!("{} has written nothing after {} s", self.tool, START_DEADLINE.as_secs());
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
     }
 
     /// Interrupts it as Ctrl-C does, and waits for its end.
@@ -224,7 +233,6 @@ impl Running {
             status,
             lines: stdout.lines.saturating_sub(u64::try_from(probes)?),
             bytes: stdout.bytes,
-            head: stdout.head,
             tail: stdout.tail,
             stderr: stderr.head,
         })
