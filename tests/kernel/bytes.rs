@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use tracer_tests::actor::Actor;
-use tracer_tests::capture::{Capture, Frame};
+use tracer_tests::capture::{self, Capture, Frame};
 use tracer_tests::netns::Netns;
 use tracer_tests::record::{number, text};
 use tracer_tests::{live, netlink};
@@ -20,10 +20,9 @@ fn volume(record: &Value) -> Volume {
 /// What crossed the wire, by the end that sent it.
 fn truth(frames: &[Frame], client: u16, mss: u64) -> Volume {
     [true, false].map(|by_client| {
-        let sent = || frames.iter().filter(|frame| (frame.source.1 == client) == by_client);
-        let bytes = sent().map(|frame| frame.payload).sum();
-        let segments = sent().map(|frame| frame.segments(mss)).sum();
-        (Some(bytes), Some(segments))
+        let sent = frames.iter().filter(|frame| (frame.source.1 == client) == by_client);
+        let segments = sent.clone().map(|frame| frame.segments(mss)).sum();
+        (Some(capture::payload(sent)), Some(segments))
     })
 }
 

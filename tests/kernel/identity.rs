@@ -285,3 +285,17 @@ fn control_characters_in_names_and_arguments_are_escaped() {
     assert!(command_line.ends_with(r#"ignore \x1b]0;owned\x07\x0d\x0a\u{202e}{"seq":1}"#), "{command_line}");
     scene.stop();
 }
+
+#[test]
+fn two_connections_of_one_process_tell_the_same_of_it() {
+    let _turn = live!();
+    let scene = Scene::new();
+    let _server = scene.server(SERVER);
+    let mut actor =
+        scene.actor("socket=4 connect=203.0.113.7:5000 wait keep socket=4 connect=203.0.113.7:5000 wait");
+    let first = scene.expect(&actor.report(), "established");
+    actor.go();
+    let second = scene.expect(&actor.report(), "established");
+    assert_eq!(at(&first, "process"), at(&second, "process"));
+    scene.stop();
+}

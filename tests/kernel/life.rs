@@ -221,7 +221,7 @@ fn a_peer_that_falls_silent_ends_a_connection_as_timed_out() {
     let mut actor = tracer_tests::actor::Actor::start(&here, steps);
     let report = actor.report();
     assert_eq!(report.errno(), 0);
-    there.enter(|| netlink::set_link("wire", false)).unwrap();
+    there.enter(|| netlink::delete_address("wire", "10.9.0.2".parse().unwrap(), 30)).unwrap();
     actor.go();
     assert_eq!(actor.report().errno(), libc::ETIMEDOUT);
     let close = scene.expect(&report, "close");

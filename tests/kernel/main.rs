@@ -1,7 +1,11 @@
 //! Live tests: the programs are really loaded, and real connections made.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed step is a failed test")]
 
+mod apps;
+mod behaviour;
 mod bytes;
+mod geo;
 mod identity;
 mod life;
 mod scene;
+mod storm;

@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -39,9 +40,14 @@ impl Actor {
 
     /// The next report.
     pub fn report(&mut self) -> Report {
-        match self.reports.recv_timeout(DEADLINE) {
+        self.report_within(DEADLINE)
+    }
+
+    /// The next report, which may take that long.
+    pub fn report_within(&mut self, limit: Duration) -> Report {
+        match self.reports.recv_timeout(limit) {
             Ok(value) => Report(value),
-            Err(RecvTimeoutError::Timeout) => panic!("the actor reported nothing within {DEADLINE:?}"),
+            Err(RecvTimeoutError::Timeout) => panic!("the actor reported nothing within {limit:?}"),
             Err(RecvTimeoutError::Disconnected) => {
                 let mut reason = String::new();
                 if let Some(stderr) = &mut self.child.stderr {

@@ -25,6 +25,8 @@ pub struct Frame {
     pub source: (IpAddr, u16),
     pub destination: (IpAddr, u16),
     pub payload: u64,
+    /// Sequence number of its first byte.
+    pub sequence: u32,
     /// `FIN`, `SYN`, `RST` and `ACK` as bits 0, 1, 2 and 4.
     pub flags: u8,
 }
@@ -35,6 +37,24 @@ impl Frame {
     pub fn segments(&self, mss: u64) -> u64 {
         self.payload.div_ceil(mss).max(1)
     }
+}
+
+/// Payload bytes in frames of one direction; what was sent again counts once.
+#[must_use]
+pub fn payload<'a>(frames: impl Iterator<Item = &'a Frame> + Clone) -> u64 {
+    let Some(first) = frames.clone().next() else { return 0 };
+    let from = |frame: &Frame| u64::from(frame.sequence.wrapping_sub(first.sequence));
+    let mut parts: Vec<(u64, u64)> = frames
+        .filter(|frame| frame.payload > 0)
+        .map(|frame| (from(frame), from(frame) + frame.payload))
+        .collect();
+    parts.sort_unstable();
+    let (mut bytes, mut seen) = (0, 0);
+    for (start, end) in parts {
+        bytes += end.saturating_sub(start.max(seen));
+        seen = seen.max(end);
+    }
+    bytes
 }
 
 impl Capture {
@@ -97,6 +117,7 @@ fn parse(frame: &[u8]) -> Option<Frame> {
     Some(Frame {
         source: (source, word(tcp, 0)?),
         destination: (destination, word(tcp, 2)?),
+        sequence: tcp.get(4..8)?.try_into().ok().map(u32::from_be_bytes)?,
         payload: u64::try_from(length.checked_sub(header + tcp_header)?).ok()?,
         flags: *tcp.get(13)?,
     })

@@ -116,6 +116,15 @@ pub fn add_address(name: &str, ip: IpAddr, prefix: u8) -> Result<()> {
         .send(&format!("add {ip}/{prefix} to {name}"))
 }
 
+/// Takes an address away. What is sent to it is dropped without a word from then on.
+pub fn delete_address(name: &str, ip: IpAddr, prefix: u8) -> Result<()> {
+    let mut body = vec![family(ip), prefix, 0, 0];
+    body.extend_from_slice(&index(name)?.to_ne_bytes());
+    Message::new(libc::RTM_DELADDR, 0, &body)
+        .attribute(libc::IFA_LOCAL, &octets(ip))
+        .send(&format!("take {ip}/{prefix} from {name}"))
+}
+
 /// Adds the default route through `gateway`.
 pub fn add_default_route(gateway: IpAddr) -> Result<()> {
     // struct rtmsg: family, two prefix lengths, tos, table, protocol, scope, type, flags.

@@ -57,6 +57,8 @@ pub mod fixture {
     pub const PACKAGES_XML_15: &[u8] = include_bytes!("../golden/android/15/data/system/packages.xml");
     /// 192.0.2.0/24 US AS64496, 198.51.100.0/24 SE AS64500, 203.0.113.0/24 and 2001:db8::/33 CN AS38365.
     pub const GEO: &[u8] = include_bytes!("../golden/mmdb/made/documentation.mmdb");
+    /// Other answers for some of these.
+    pub const OTHER_GEO: &[u8] = include_bytes!("../golden/mmdb/made/nested-country.mmdb");
     /// A file that no reader can use.
     pub const BAD_GEO: &[u8] = include_bytes!("../golden/mmdb/bad/libmaxminddb-metadata-marker-only.mmdb");
 

@@ -92,10 +92,11 @@ impl Tracer {
             looked_at = state.records.len();
             let left = until.saturating_duration_since(Instant::now());
             if state.ended || left.is_zero() {
-                let arrived: Vec<String> = state.records.iter().map(Value::to_string).collect();
                 let why = if state.ended { "the stream ended" } else { "nothing came in time" };
+                let message =
+                    format!("expected {what}, but {why}; what did arrive:\n{}", listed(&state.records));
                 drop(state);
-                panic!("expected {what}, but {why}; what did arrive:\n{}", arrived.join("\n"));
+                panic!("{message}");
             }
             let waited = self.shared.changed.wait_timeout(state, left);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
@@ -115,6 +116,12 @@ impl Tracer {
         self.shared.lock().records.clone()
     }
 
+    /// Number of records so far.
+    #[must_use]
+    pub fn record_count(&self) -> usize {
+        self.shared.lock().records.len()
+    }
+
     /// Sends a signal.
     pub fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a child has a pid");
@@ -128,6 +135,15 @@ impl Tracer {
             std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("the tracer runs");
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
         line.trim().trim_end_matches(" kB").parse().expect("a number of kB")
+    }
+
+    /// CPU time used so far, user and system, in clock ticks.
+    #[must_use]
+    pub fn cpu_ticks(&self) -> u64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).expect("the tracer runs");
+        // After the name, which may hold blanks: state is field 3, utime 14, stime 15.
+        let fields = stat.rsplit_once(')').expect("a name in brackets").1.split_whitespace();
+        fields.skip(11).take(2).map(|ticks| ticks.parse::<u64>().expect("a number of ticks")).sum()
     }
 
     /// Stops it with SIGTERM and checks what must hold for every stream.
@@ -166,6 +182,16 @@ impl Drop for Tracer {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Records, one a line; of very many, the last ones.
+fn listed(records: &[Value]) -> String {
+    let left_out = records.len().saturating_sub(100);
+    let mut lines: Vec<String> = records.iter().skip(left_out).map(Value::to_string).collect();
+    if left_out > 0 {
+        lines.insert(0, format!("({left_out} more records before these)"));
+    }
+    lines.join("\n")
 }
 
 /// Says that the stream is over, however the reading thread ends.

@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::sink::output::Ended;
-use reload::Reloader;
+use reload::{Paths, Reloader};
 use session::{Drained, Session};
 
 /// Why the stream ends.
@@ -61,8 +61,9 @@ async fn stream(config: Config) -> Result<(), Failure> {
     // Before anything slow, so that an early signal is not lost.
     let mut signals = Signals::new()?;
     let deadline = config.duration.map(|duration| Instant::now() + duration);
-    let (mut session, paths) = startup::start(config)?;
-    let mut reloader = Reloader::new(paths);
+    // Before the files are read for the first time, so that no change after that goes unseen.
+    let mut reloader = Reloader::new(Paths::of(&config));
+    let mut session = startup::start(config)?;
     let stop = follow(&mut session, &mut signals, &mut reloader, deadline).await?;
     match session.finish(stop.message()) {
         Ended::Flushed | Ended::ReaderGone => Ok(()),

@@ -87,7 +87,12 @@ impl Report {
             Counts::FAILED
         });
         self.counts += counts;
-        let line = format!("{name}: {counts}, {}", shell::took(begin.elapsed()));
+        let took = shell::took(begin.elapsed());
+        let line = if counts == Counts::default() {
+            format!("{name}: {took}")
+        } else {
+            format!("{name}: {counts}, {took}")
+        };
         shell::say(&line);
         self.lines.push(line);
     }

@@ -7,6 +7,7 @@
 use std::{
     ffi::CString,
     fs,
+    os::fd::AsRawFd as _,
     os::unix::process::ExitStatusExt as _,
     path::{Path, PathBuf},
     process::{Command, ExitStatus},
@@ -61,6 +62,7 @@ fn run() -> Result<i32> {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     // Firmware may have left its text without a line end.
     println!("\ntracer-guest: up {}", release.trim());
+    seed_random().context("could not seed the kernel's random numbers")?;
     load_modules(Path::new("/modules"))?;
     bring_loopback_up().context("could not bring the loopback interface up")?;
     let text = fs::read_to_string(MANIFEST).with_context(|| format!("could not read {MANIFEST}"))?;
@@ -73,6 +75,30 @@ fn run() -> Result<i32> {
         }
     }
     Ok(code)
+}
+
+/// Tells the kernel that its random numbers are good, with bytes that are not random: nothing here is secret.
+///
+/// An emulated processor without RDRAND collects no entropy for minutes, and static programs wait for it in `poll(2)` on
+/// /dev/random (crate getrandom: without a dynamic linker it does not find `getrandom(2)`).
+fn seed_random() -> Result<()> {
+    /// `RNDADDENTROPY`, include/uapi/linux/random.h: `_IOW('R', 0x03, int [2])`.
+    const RNDADDENTROPY: u64 = 0x4008_5203;
+    /// `struct rand_pool_info`.
+    #[repr(C)]
+    struct Pool {
+        bits: i32,
+        bytes: i32,
+        data: [u8; 64],
+    }
+    let pool = Pool { bits: 512, bytes: 64, data: [0x5a; 64] };
+    let device = fs::File::open("/dev/random").context("could not open /dev/random")?;
+    // SAFETY: the request reads one rand_pool_info, which `pool` is.
+    let result = unsafe { libc::ioctl(device.as_raw_fd(), RNDADDENTROPY as _, &raw const pool) };
+    if result != 0 {
+        bail!(std::io::Error::last_os_error());
+    }
+    Ok(())
 }
 
 /// Inserts every file of a directory in the order of their names.

@@ -19,6 +19,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
 use crate::clock::Timestamp;
+use crate::config::Config;
 use crate::enrich::Enricher;
 use crate::enrich::app::{self, AppTable};
 use crate::enrich::geo::{Database, GeoError, load_file};
@@ -33,6 +34,18 @@ pub struct Paths {
     /// `--android-root` was given.
     pub explicit: bool,
     pub geo: Vec<PathBuf>,
+}
+
+impl Paths {
+    /// The files of this configuration.
+    #[must_use]
+    pub fn of(config: &Config) -> Self {
+        Self {
+            android_root: config.android_root.clone(),
+            explicit: config.android_root_given,
+            geo: config.geo.clone(),
+        }
+    }
 }
 
 /// What is to be read again.

@@ -5,7 +5,6 @@ use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
 use std::path::Path;
 
-use super::reload::Paths;
 use super::session::Session;
 use crate::cli::FormatArg;
 use crate::clock::Clock;
@@ -26,8 +25,8 @@ use crate::sink::output::Output;
 use crate::sink::{Format, Pretty};
 use crate::tally::Tally;
 
-/// Starts watching and writes the `start` record. Also tells which files are worth watching for changes.
-pub fn start(config: Config) -> Result<(Session, Paths), Failure> {
+/// Starts watching and writes the `start` record.
+pub fn start(config: Config) -> Result<Session, Failure> {
     let started = Clock::wall();
     let features = Features::detect();
     refuse_obstacles(&features)?;
@@ -78,9 +77,7 @@ pub fn start(config: Config) -> Result<(Session, Paths), Failure> {
         },
     );
     session.warn(&warnings);
-    let paths =
-        Paths { android_root: config.android_root, explicit: config.android_root_given, geo: config.geo };
-    Ok((session, paths))
+    Ok(session)
 }
 
 fn refuse_obstacles(features: &Features) -> Result<(), Failure> {

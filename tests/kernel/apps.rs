@@ -1,0 +1,120 @@
+//! The package list changes while the tracer runs.
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use tracer_tests::live;
+use tracer_tests::record::{action, at, text};
+use tracer_tests::temp::fixture;
+
+use crate::scene::Scene;
+
+const CONNECT: &str = "uid=10123 socket=4 connect=203.0.113.7:5000 tell";
+/// Android 15's list with another package behind uid 10123.
+fn other_list() -> Vec<u8> {
+    let list = String::from_utf8(fixture::PACKAGES_LIST_15.to_vec()).unwrap();
+    list.replace("com.example.messenger", "org.example.successor").into_bytes()
+}
+
+/// Packages of a new connection of uid 10123.
+fn packages(scene: &Scene) -> Value {
+    let report = scene.act(CONNECT);
+    at(&scene.expect(&report, "close"), "app.package").clone()
+}
+
+#[test]
+fn a_replaced_package_list_names_new_connections_and_loses_none() {
+    let _turn = live!();
+    let scene = Scene::android();
+    let _server = scene.server("203.0.113.7:5000");
+    assert_eq!(packages(&scene), json!(["com.example.messenger"]));
+    let mut old = scene.actor("uid=10123 socket=4 connect=203.0.113.7:5000 wait close");
+    let report = old.report();
+    scene.expect(&report, "established");
+
+    // As Android replaces it: written beside and renamed.
+    scene.files.write("data/system/packages.list", &other_list());
+    std::fs::remove_file(scene.files.path().join("data/system/packages.xml")).unwrap();
+    let reload = scene.tracer.expect("reload", |record| action(record) == "reload");
+    assert_eq!(at(&reload, "tracer.packages"), &json!(13));
+    assert_eq!(packages(&scene), json!(["org.example.successor"]));
+
+    old.go().done();
+    scene.expect(&report, "close");
+    let stream = scene.stop();
+    assert_eq!(stream.actions(report.cookie()), ["connect", "established", "close"]);
+}
+
+#[test]
+fn a_broken_package_list_gives_a_warning_that_names_it_and_the_stream_goes_on() {
+    let _turn = live!();
+    let scene = Scene::android();
+    let _server = scene.server("203.0.113.7:5000");
+    let path = scene.files.write("data/system/packages.list", b"\x00\x1b[2Jnot a list\n");
+    let path = path.to_str().unwrap();
+    let names_it =
+        |record: &Value| action(record) == "warning" && text(record, "tracer.message").contains(path);
+    scene.tracer.expect("a warning about the list", names_it);
+    let report = scene.act(CONNECT);
+    assert_eq!(text(&scene.expect(&report, "close"), "user.id"), "10123");
+    let stream = scene.stop();
+    assert_eq!(stream.records.iter().filter(|record| names_it(record)).count(), 1, "one warning");
+}
+
+#[test]
+fn sighup_reads_the_package_list_again() {
+    let _turn = live!();
+    let scene = Scene::android();
+    scene.tracer.signal(Signal::HUP);
+    let reload = scene.tracer.expect("reload", |record| action(record) == "reload");
+    assert_eq!(at(&reload, "tracer.packages"), &json!(13));
+    scene.stop();
+}
+
+#[test]
+fn a_device_without_package_lists_is_warned_about_and_watched_all_the_same() {
+    let _turn = live!();
+    let files = tracer_tests::temp::TempDir::new();
+    let root = files.path().as_os_str().to_owned();
+    let scene = Scene::with_files(files, &["--android-root".as_ref(), root.as_os_str()]);
+    let _server = scene.server("203.0.113.7:5000");
+    scene.tracer.expect("a warning", |record| {
+        action(record) == "warning" && text(record, "tracer.message").contains("data/system")
+    });
+    let report = scene.act(CONNECT);
+    let record = scene.expect(&report, "close");
+    assert_eq!((text(&record, "user.id"), at(&record, "app")), ("10123", &Value::Null));
+    scene.stop();
+}
+
+#[test]
+fn only_connections_of_the_wanted_app_are_shown_and_the_others_are_counted() {
+    let _turn = live!();
+    let files = tracer_tests::temp::TempDir::new();
+    fixture::android_15(&files);
+    let root = files.path().as_os_str().to_owned();
+    let arguments = ["--app", "com.example.suite.*", "--events", "connect,close", "--android-root"];
+    let arguments: Vec<_> = arguments.iter().map(std::ffi::OsStr::new).chain([root.as_os_str()]).collect();
+    let scene = Scene::with_files(files, &arguments);
+    let _server = scene.server("203.0.113.7:5000");
+    let other = scene.act(CONNECT);
+    let wanted = scene.act("uid=10140 socket=4 connect=203.0.113.7:5000 tell");
+    scene.expect(&wanted, "close");
+    let stream = scene.stop();
+    assert_eq!(stream.actions(wanted.cookie()), ["connect", "close"]);
+    assert_eq!(stream.actions(other.cookie()), [] as [&str; 0]);
+    let not_shown = stream.counts("totals.not_shown");
+    assert!(not_shown["connect"] >= 1 && not_shown["established"] >= 2, "{not_shown:?}");
+}
+
+#[test]
+fn only_connections_of_the_wanted_uid_are_shown() {
+    let _turn = live!();
+    let scene = Scene::with(&["--uid", "54321"]);
+    let _server = scene.server("203.0.113.7:5000");
+    let other = scene.act(CONNECT);
+    let wanted = scene.act("uid=54321 socket=4 connect=203.0.113.7:5000 tell");
+    scene.expect(&wanted, "close");
+    let stream = scene.stop();
+    assert_eq!(stream.actions(wanted.cookie()), ["connect", "established", "close"]);
+    assert_eq!(stream.actions(other.cookie()), [] as [&str; 0]);
+}

@@ -1,0 +1,266 @@
+//! How the program starts, ends and gets along with others.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+
+use rustix::process::Signal;
+use serde_json::Value;
+use tracer_tests::netns::Netns;
+use tracer_tests::record::{action, at, is_flow, text};
+use tracer_tests::temp::TempDir;
+use tracer_tests::tracer::Tracer;
+use tracer_tests::{bpf, live, programs};
+
+use crate::scene::{Listener, Scene, wait_until};
+
+const SERVER: &str = "203.0.113.7:5000";
+const CONNECT: &str = "socket=4 connect=203.0.113.7:5000 tell";
+
+#[test]
+fn duration_ends_the_stream_by_itself() {
+    let _turn = live!();
+    let stream = Tracer::start(["--duration", "300ms"]).end();
+    stream.check();
+    assert!(text(stream.stop(), "tracer.message").contains("--duration"), "{}", stream.stop());
+}
+
+#[test]
+fn interrupt_and_terminate_flush_and_end_in_order() {
+    let _turn = live!();
+    for (signal, name) in [(Signal::INT, "SIGINT"), (Signal::TERM, "SIGTERM")] {
+        let scene = Scene::new();
+        // No wait for the record: what happened before the signal is in the stream all the same.
+        let report = scene.act(CONNECT);
+        scene.tracer.signal(signal);
+        let stream = scene.tracer.end();
+        stream.check();
+        assert!(text(stream.stop(), "tracer.message").contains(name), "{}", stream.stop());
+        assert_eq!(stream.actions(report.cookie()), ["connect", "failed"]);
+    }
+}
+
+#[test]
+fn a_reader_that_closes_the_pipe_ends_the_program_quietly_even_when_nothing_happens() {
+    let _turn = live!();
+    let mut child = Command::new(programs::tracer())
+        .args(["--uid", "4000000000"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut first = String::new();
+    // The reader is dropped with its pipe at the end of the statement, as `head -1` ends after its line.
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut first).unwrap();
+    assert!(first.contains("\"start\""), "{first}");
+    let mut status = None;
+    wait_until("the tracer ends", || {
+        status = child.try_wait().unwrap();
+        status.is_some()
+    });
+    assert!(status.unwrap().success(), "{status:?}");
+    let output = child.wait_with_output().unwrap();
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert!(errors.lines().all(|line| line.contains("warning:")), "{errors}");
+}
+
+#[test]
+fn loopback_is_left_out_and_counted() {
+    let _turn = live!();
+    let scene = Scene::new();
+    let _v4 = scene.server("127.0.0.1:5000");
+    let _v6 = scene.server("[::1]:5000");
+    let _global = scene.server(SERVER);
+    let v4 = scene.act("socket=4 connect=127.0.0.1:5000 tell");
+    let v6 = scene.act("socket=6 connect=[::1]:5000 tell");
+    let mapped = scene.act("socket=6 connect=[::ffff:127.0.0.1]:5000 tell");
+    scene.expect(&scene.act(CONNECT), "close");
+    let stream = scene.stop();
+    for report in [v4, v6, mapped] {
+        assert_eq!(stream.actions(report.cookie()), [] as [&str; 0]);
+    }
+    let loopback = stream.counts("totals.loopback");
+    assert!(loopback["connect"] >= 3 && loopback["accept"] >= 3, "{loopback:?}");
+}
+
+#[test]
+fn loopback_is_shown_when_it_is_asked_for() {
+    let _turn = live!();
+    let scene = Scene::with(&["--include-loopback"]);
+    let _v4 = scene.server("127.0.0.1:5000");
+    let _v6 = scene.server("[::1]:5000");
+    for steps in ["socket=4 connect=127.0.0.1:5000 tell", "socket=6 connect=[::1]:5000 tell"] {
+        let report = scene.act(steps);
+        let record = scene.expect(&report, "close");
+        assert_eq!(text(&record, "destination.scope"), "loopback");
+    }
+    let stream = scene.stop();
+    assert_eq!(stream.counts("totals.loopback").len(), 0);
+}
+
+#[test]
+fn two_tracers_see_the_same_connection() {
+    let _turn = live!();
+    let scene = Scene::new();
+    let other = Tracer::start([] as [&str; 0]);
+    let _server = scene.server(SERVER);
+    let mut actor = scene.actor("socket=4 connect=203.0.113.7:5000 wait close");
+    let report = actor.report();
+    // Both have looked at the process before it ends.
+    scene.expect(&report, "established");
+    other.expect_flow(report.cookie(), "established");
+    actor.go().done();
+    for action in ["connect", "established", "close"] {
+        let ours = scene.expect(&report, action);
+        let theirs = other.expect_flow(report.cookie(), action);
+        for field in
+            ["flow.id", "source", "destination", "network", "process.pid", "process.executable", "user"]
+        {
+            assert_eq!(at(&ours, field), at(&theirs, field), "{field}");
+        }
+    }
+    // The end of one leaves the other at work.
+    other.stop();
+    let report = scene.act(CONNECT);
+    scene.expect(&report, "close");
+    scene.stop();
+}
+
+#[test]
+fn a_program_of_somebody_else_stays_attached() {
+    let _turn = live!();
+    let foreign = bpf::Foreign::attach().unwrap();
+    let scene = Scene::new();
+    assert!(bpf::attached().unwrap().contains(&foreign.id), "attached beside ours");
+    let _server = scene.server(SERVER);
+    scene.expect(&scene.act(CONNECT), "close");
+    scene.stop();
+    assert!(bpf::attached().unwrap().contains(&foreign.id), "and still there after our end");
+}
+
+/// Ids of the attached programs of this process.
+fn programs_of(pid: u32) -> Vec<u32> {
+    let attached = bpf::attached().unwrap();
+    let infos = std::fs::read_dir(format!("/proc/{pid}/fdinfo")).unwrap();
+    let text = infos.map(|entry| std::fs::read_to_string(entry.unwrap().path()).unwrap_or_default());
+    let ids = text.flat_map(|info| {
+        let ids = info.lines().filter_map(|line| line.strip_prefix("prog_id:")?.trim().parse().ok());
+        ids.collect::<Vec<u32>>()
+    });
+    let mut ids: Vec<u32> = ids.filter(|id| attached.contains(id)).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    ids
+}
+
+#[test]
+fn no_end_leaves_a_program_attached() {
+    let _turn = live!();
+    for signal in [Signal::KILL, Signal::TERM, Signal::ABORT] {
+        let tracer = Tracer::start([] as [&str; 0]);
+        let ours = programs_of(tracer.pid());
+        assert_eq!(ours.len(), 1, "one program is attached: {ours:?}");
+        assert_eq!(bpf::name(ours[0]).as_deref(), Some("tracer_sock_ops"));
+        tracer.signal(signal);
+        tracer.end();
+        wait_until("the program is gone", || {
+            !bpf::attached().unwrap().contains(&ours[0]) && bpf::name(ours[0]).is_none()
+        });
+    }
+}
+
+/// Runs the tracer through an actor that gives rights away first; exit code, standard output and error.
+fn run_with_less(steps: &str) -> (Option<i32>, String, String) {
+    let tracer = programs::tracer();
+    let open = format!("open={}", tracer.display());
+    let output = Command::new(programs::actor())
+        .arg(open)
+        .args(steps.split_whitespace())
+        .args(["exec", "--duration", "100ms"])
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn without_rights_it_says_what_is_missing_and_what_to_do() {
+    let _turn = live!();
+    // CAP_NET_ADMIN 12, CAP_SYS_ADMIN 21, CAP_PERFMON 38, CAP_BPF 39.
+    for (steps, missing) in [
+        ("uid=65534", "CAP_BPF"),
+        ("capdrop=39 capdrop=21", "CAP_BPF"),
+        ("capdrop=38 capdrop=21", "CAP_PERFMON"),
+        ("capdrop=12", "CAP_NET_ADMIN"),
+    ] {
+        let (code, stdout, stderr) = run_with_less(steps);
+        assert_eq!(code, Some(3), "{steps}: {stderr}");
+        assert_eq!(stdout, "", "{steps}");
+        assert!(stderr.contains(missing) && stderr.contains("root"), "{steps}: {stderr}");
+        assert_eq!(stderr.matches("tracer:").count(), 1, "one message: {stderr}");
+    }
+}
+
+#[test]
+fn the_capabilities_that_it_names_are_all_that_it_needs() {
+    let _turn = live!();
+    let keep = [12, 38, 39];
+    let drop: Vec<String> =
+        (0..=40).filter(|number| !keep.contains(number)).map(|number| format!("capdrop={number}")).collect();
+    let (code, stdout, stderr) = run_with_less(&drop.join(" "));
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(stdout.contains("\"stop\""), "{stdout}");
+}
+
+#[test]
+fn pretty_output_is_one_printable_line_a_connection() {
+    let _turn = live!();
+    let files = TempDir::new();
+    let path = files.path().join("out");
+    let tracer =
+        Tracer::spawn(["--format".as_ref(), "pretty".as_ref(), "--output".as_ref(), path.as_os_str()]);
+    let read = || std::fs::read_to_string(&path).unwrap_or_default();
+    wait_until("the stream has begun", || read().contains("watching TCP connections"));
+    let netns = Netns::new().unwrap();
+    let _server = Listener::start(&netns, "", SERVER, 8, "serve");
+    let steps = ["name=\\e[31m\\nX", "socket=4", "connect=203.0.113.7:5000", "tell"];
+    let mut actor = tracer_tests::actor::Actor::start(&netns, steps);
+    let pid = actor.report().get("pid");
+    let mark = format!(r"\x1b[31m\x0aX/{pid} ");
+    wait_until("the connection is there", || read().contains(&mark));
+    tracer.signal(Signal::TERM);
+    assert!(tracer.end().status.success());
+    let text = read();
+    assert!(!text.contains(|c: char| c.is_control() && c != '\n'), "{text:?}");
+    assert_eq!(text.lines().filter(|line| line.contains(&mark)).count(), 1, "{text}");
+    assert!(text.lines().last().unwrap().contains(" stop "), "{text}");
+}
+
+#[test]
+fn a_file_takes_the_records_when_one_is_given() {
+    let _turn = live!();
+    let files = TempDir::new();
+    let path = files.path().join("out.jsonl");
+    let stream =
+        Tracer::spawn(["--duration".as_ref(), "200ms".as_ref(), "-o".as_ref(), path.as_os_str()]).end();
+    assert!(stream.status.success(), "{}", stream.stderr);
+    assert_eq!(stream.records.len(), 0, "nothing on standard output");
+    let text = std::fs::read_to_string(path).unwrap();
+    let records: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(records.first().map(action), Some("start"));
+    assert_eq!(records.last().map(action), Some("stop"));
+}
+
+#[test]
+fn a_connect_without_a_route_never_reaches_the_hook() {
+    let _turn = live!();
+    let scene = Scene::new();
+    let report = scene.act("socket=4 connect=192.0.2.55:443 tell");
+    assert_eq!(report.errno(), libc::ENETUNREACH);
+    scene.expect(&scene.act(CONNECT), "failed");
+    let stream = scene.stop();
+    assert!(
+        !stream.records.iter().any(|record| is_flow(record, report.cookie())),
+        "docs/limits.md is out of date"
+    );
+}
