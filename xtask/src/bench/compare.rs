@@ -65,6 +65,10 @@ pub struct Delivered {
     pub bytes: u64,
     /// Lines that are missing.
     pub lost: u64,
+    /// Of the tracer: how many of them its programs could not hand over, because user space was too slow.
+    pub lost_in_kernel: u64,
+    /// Of the tracer: how many of them found its output queue full, because the reader was too slow.
+    pub lost_in_output: u64,
 }
 
 /// All turns of a tool, or why there are none.
@@ -135,7 +139,12 @@ fn brief(turn: &Turn) -> String {
     let kernel = turn.kernel.map_or(String::new(), |kernel| {
         format!(", {:.0} ns in programs", kernel.ns as f64 / kernel.connections as f64)
     });
-    let lost = turn.delivered.map_or(String::new(), |delivered| format!(", {} lines lost", delivered.lost));
+    let lost = turn.delivered.map_or(String::new(), |delivered| {
+        format!(
+            ", {} lines lost ({} in kernel, {} in output)",
+            delivered.lost, delivered.lost_in_kernel, delivered.lost_in_output
+        )
+    });
     format!("{:.0} connections/s{kernel}{lost} (others used {:.2} processors)", turn.rate(), turn.others)
 }
 
@@ -179,17 +188,14 @@ fn kernel_time(plan: Plan, running: &Running, storm: &mut Storm) -> Result<Kerne
 }
 
 fn delivered(tool: Tool, ended: &Ended, connections: u64) -> Result<Delivered> {
-    let Some(per_connection) = tool.lines_per_connection() else {
-        let lost = lost_by_tracer(ended, connections)?;
-        return Ok(Delivered { connections, lines: ended.lines, bytes: ended.bytes, lost });
-    };
-    let lost = (per_connection * connections).saturating_sub(ended.lines);
-    Ok(Delivered { connections, lines: ended.lines, bytes: ended.bytes, lost })
+    let seen = Delivered { connections, lines: ended.lines, bytes: ended.bytes, ..Delivered::default() };
+    let Some(per_connection) = tool.lines_per_connection() else { return by_tracer(seen, ended) };
+    Ok(Delivered { lost: (per_connection * connections).saturating_sub(ended.lines), ..seen })
 }
 
-/// What the tracer itself counted as lost, and what is missing from its counts against the connections made. Other
-/// traffic on the machine adds records, so fewer than the storm's own are certainly too few.
-fn lost_by_tracer(ended: &Ended, connections: u64) -> Result<u64> {
+/// What the tracer itself counted as lost, or what is missing from its counts against the connections made, whichever
+/// is more. Other traffic on the machine adds records, so fewer than the storm's own are certainly too few.
+fn by_tracer(seen: Delivered, ended: &Ended) -> Result<Delivered> {
     let last = ended.tail.lines().last().unwrap_or_default();
     let stop: serde_json::Value = serde_json::from_str(last).with_context(|| {
         format!("tracer ended ({}) without a stop record: {}", ended.status, ended.stderr.trim())
@@ -198,10 +204,11 @@ fn lost_by_tracer(ended: &Ended, connections: u64) -> Result<u64> {
         let counts = stop.pointer(pointer).and_then(serde_json::Value::as_object);
         counts.map_or(0, |counts| counts.values().filter_map(serde_json::Value::as_u64).sum::<u64>())
     };
-    let counted = sum("/tracer/lost/kernel") + sum("/tracer/lost/decode") + sum("/tracer/lost/output");
-    let records = sum("/tracer/totals/records");
+    let (lost_in_kernel, lost_in_output) = (sum("/tracer/lost/kernel"), sum("/tracer/lost/output"));
+    let counted = lost_in_kernel + lost_in_output + sum("/tracer/lost/decode");
     // connect, established, accept, and a close at each end.
-    Ok(counted.max((5 * connections).saturating_sub(records)))
+    let missing = (5 * seen.connections).saturating_sub(sum("/tracer/totals/records"));
+    Ok(Delivered { lost: counted.max(missing), lost_in_kernel, lost_in_output, ..seen })
 }
 
 impl Turn {
@@ -237,8 +244,7 @@ pub struct Row {
     pub tool_us: Option<Summary>,
     pub program_ns: Option<Summary>,
     pub runs: Option<Summary>,
-    pub lost: u64,
-    pub lines: u64,
+    pub delivered: Delivered,
     pub lines_per_connection: Option<f64>,
     pub bytes_per_connection: Option<f64>,
     /// Processors that others used meanwhile.
@@ -265,8 +271,7 @@ impl Comparison {
             tool_us: watched.then(|| Summary::of(turns.iter().map(Turn::tool_us))).flatten(),
             program_ns: Summary::of(kernel().map(|kernel| per(kernel.ns, kernel.connections))),
             runs: Summary::of(kernel().map(|kernel| per(kernel.runs, kernel.connections))),
-            lost: sum.lost,
-            lines: sum.lines,
+            delivered: sum,
             lines_per_connection: watched.then(|| per(sum.lines + sum.lost, sum.connections)),
             bytes_per_connection: watched.then(|| per(sum.bytes, sum.connections)),
             others: Summary::of(turns.iter().map(|turn| turn.others))?,
@@ -281,6 +286,8 @@ impl Delivered {
             lines: self.lines + other.lines,
             bytes: self.bytes + other.bytes,
             lost: self.lost + other.lost,
+            lost_in_kernel: self.lost_in_kernel + other.lost_in_kernel,
+            lost_in_output: self.lost_in_output + other.lost_in_output,
         }
     }
 }
@@ -308,8 +315,13 @@ mod tests {
             tail: format!("{{}}\n{stop}\n"),
             stderr: String::new(),
         };
-        assert_eq!(lost_by_tracer(&ended, 4).unwrap(), 2);
-        assert_eq!(lost_by_tracer(&ended, 10).unwrap(), 27);
-        assert!(lost_by_tracer(&Ended { tail: "half a li".to_owned(), ..ended }, 1).is_err());
+        let lost = |connections| {
+            by_tracer(Delivered { connections, ..Delivered::default() }, &ended)
+                .map(|delivered| delivered.lost)
+        };
+        assert_eq!(lost(4).unwrap(), 2);
+        assert_eq!(lost(10).unwrap(), 27);
+        let cut = Ended { tail: "half a li".to_owned(), ..ended };
+        assert!(by_tracer(Delivered::default(), &cut).is_err());
     }
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-use super::compare::{Comparison, Row};
+use super::compare::{Comparison, Delivered, Row};
 use super::machine::Machine;
 use super::process::Memory;
 use super::single::{IdleResult, MemoryResult, RecordsResult};
@@ -131,8 +131,12 @@ fn idle_goal(idle: &IdleResult) -> String {
 fn storm_goals(comparison: &Comparison, rows: &mut Vec<String>) {
     let Some(tracer) = comparison.row(Tool::Tracer) else { return };
     let place = place(comparison);
-    let lost = format!("{} of {}", tracer.lost, tracer.lost + tracer.lines);
-    rows.push(goal(&format!("records lost, {place}"), "none", lost, tracer.lost == 0));
+    let Delivered { lost, lines, lost_in_kernel, lost_in_output, .. } = tracer.delivered;
+    let mut measured = format!("{lost} of {}", lost + lines);
+    if lost > 0 {
+        let _ = write!(measured, " ({lost_in_kernel} in the kernel, {lost_in_output} in the output)");
+    }
+    rows.push(goal(&format!("records lost, {place}"), "none", measured, lost == 0));
     let versus = |tool: Tool, share: f64, value: fn(&Row) -> Option<Summary>| {
         let (ours, theirs) = (value(&tracer)?.median, value(&comparison.row(tool)?)?.median);
         Some((ours, theirs, ours < theirs * share))
@@ -256,7 +260,8 @@ a bpftrace script that prints a line for every event that `tracer` has a record 
   kernel does for the tool happens there. **The tool's own time**: its processor time, user and system.
 - **Others**: processors that anything else on the machine used during the storms.
 - Output goes through a pipe to a reader that counts lines. **Lost**: what the tool itself counted, or lines that are
-  missing against the connections made, whichever is more.
+  missing against the connections made, whichever is more. A tool that loses events saves the time for them: its other
+  figures are then too good.
 - **From event to record**: `tracer/benches/records.rs`, recorded ring-buffer bytes to JSON in memory.
 - **First record**: from the start of the process to its `start` record, which is written once the programs are attached.
 - **Wake-ups**: context switches of all its threads.
