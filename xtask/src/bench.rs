@@ -77,13 +77,13 @@ enum Part {
 ///
 /// # Errors
 /// Without root, or when tracer cannot be built or does not run here. A peer that does not run is skipped.
-pub fn run(args: BenchArgs) -> Result<()> {
+pub fn run(args: &BenchArgs) -> Result<()> {
     if let Some(Helper::Storm) = args.helper {
         return storm::serve();
     }
     ensure!(shell::is_root(), "bench loads eBPF programs: run it as root");
     let tracer = args.binary.clone().map_or_else(build, Ok)?;
-    let results = measure(&args, &tracer)?;
+    let results = measure(args, &tracer)?;
     let markdown = results.markdown();
     println!("{markdown}");
     let directory = workspace::target().join("bench");

@@ -62,7 +62,7 @@ fn main() -> ExitCode {
         Command::Vm(args) => vm::run(&args),
         Command::Dist(args) => dist::run(&args),
         Command::Deploy(args) => deploy::run(&args),
-        Command::Bench(args) => bench::run(args).map(|()| ExitCode::SUCCESS),
+        Command::Bench(args) => bench::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Geodata(args) => geodata::run(&args).map(|()| ExitCode::SUCCESS),
     };
     match result {

@@ -186,8 +186,8 @@ fn storm(comparison: &Comparison) -> String {
 fn storm_row(tool: Tool, row: &Row) -> String {
     let show = |summary: Option<Summary>, digits| summary.map_or(String::new(), |s| s.show(digits));
     let number = |value: Option<f64>, digits: usize| value.map_or(String::new(), |v| format!("{v:.digits$}"));
-    let lost =
-        if tool == Tool::Bare { String::new() } else { format!("{} of {}", row.lost, row.lost + row.lines) };
+    let Delivered { lost, lines, .. } = row.delivered;
+    let lost = if tool == Tool::Bare { String::new() } else { format!("{lost} of {}", lost + lines) };
     format!(
         "| {tool} | {} | {} | {} | {} | {} | {} | {} | {} | {lost} | {} |\n",
         row.rate.show(0),
