@@ -194,6 +194,8 @@ fn boot(args: &VmArgs, series: Series, arch: Arch, programs: &Programs) -> Resul
 fn manifest(args: &VmArgs, programs: &Programs) -> Result<String> {
     let mut lines = vec!["TRACER_BIN=/bin/tracer".to_owned(), "TRACER_REQUIRE_KERNEL=1".to_owned()];
     lines.push("RUST_BACKTRACE=1".to_owned());
+    // An emulated processor makes some hundred connections a second.
+    lines.push("TRACER_STORM=3000".to_owned());
     for (name, _) in &programs.helpers {
         lines.push(format!("TRACER_{}=/bin/{name}", name.to_uppercase().replace('-', "_")));
     }

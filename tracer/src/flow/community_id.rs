@@ -47,21 +47,24 @@ pub fn format(hash: &Hash) -> String {
 mod tests {
     use super::*;
 
-    /// Vectors from the baseline of the specification (community-id-spec, baseline/baseline_deflt.json) and its README.
+    /// Published vectors of the specification's baseline (corelight/community-id-spec), for every protocol with ports.
     #[test]
     fn the_published_vectors_hold_in_both_directions() {
         let vectors = [
-            ("128.232.110.120:34855", "66.35.250.204:80", "1:LQU9qZlK+B5F3KDmev6m5PMibrg="),
+            (TCP, "128.232.110.120:34855", "66.35.250.204:80", "1:LQU9qZlK+B5F3KDmev6m5PMibrg="),
+            (17, "192.168.1.52:54585", "8.8.8.8:53", "1:d/FP5EW3wiY1vCndhwleRRKHowQ="),
+            (132, "192.168.170.8:7", "192.168.170.56:7", "1:MP2EtRCAUIZvTw6MxJHLV7N7JDs="),
             (
+                TCP,
                 "[2001:470:e5bf:dead:4957:2174:e82c:4887]:63943",
                 "[2607:f8b0:400c:c03::1a]:25",
                 "1:/qFaeAR+gFe1KYjMzVDsMv+wgU4=",
             ),
         ];
-        for (one, other, expected) in vectors {
+        for (protocol, one, other, expected) in vectors {
             let (one, other) = (one.parse().unwrap(), other.parse().unwrap());
-            assert_eq!(format(&hash(one, other, TCP)), expected);
-            assert_eq!(format(&hash(other, one, TCP)), expected);
+            assert_eq!(format(&hash(one, other, protocol)), expected);
+            assert_eq!(format(&hash(other, one, protocol)), expected);
         }
     }
 
