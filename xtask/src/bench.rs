@@ -100,12 +100,14 @@ pub fn run(args: &BenchArgs) -> Result<()> {
 fn measure(args: &BenchArgs, tracer: &Path) -> Result<Results> {
     let wants = |part| args.only.is_empty() || args.only.contains(&part);
     let mut results = Results::new(machine::Machine::look()?, args.quick);
-    // First, because it builds.
+    if wants(Part::Records) {
+        single::build_records()?;
+    }
+    results.quiet = machine::wait_until_quiet(Duration::from_secs(args.wait))?;
     if wants(Part::Records) {
         eprintln!("records: from event to JSON");
         results.records = Some(single::records()?);
     }
-    results.quiet = machine::wait_until_quiet(Duration::from_secs(args.wait))?;
     if wants(Part::Size) {
         results.size = Some(single::size(tracer)?);
     }
