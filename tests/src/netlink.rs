@@ -8,8 +8,9 @@ use anyhow::{Context, Result, bail};
 use rustix::net::{self, AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 
 const HEADER: usize = 16;
-const REQUEST_AND_ACK: u16 = (libc::NLM_F_REQUEST | libc::NLM_F_ACK) as u16;
-const CREATE: u16 = (libc::NLM_F_CREATE | libc::NLM_F_EXCL) as u16;
+/// `NLM_F_REQUEST | NLM_F_ACK` and `NLM_F_CREATE | NLM_F_EXCL`, include/uapi/linux/netlink.h.
+const REQUEST_AND_ACK: u16 = 0x05;
+const CREATE: u16 = 0x600;
 /// `VETH_INFO_PEER`, include/uapi/linux/veth.h.
 const VETH_INFO_PEER: u16 = 1;
 /// `IFA_F_NODAD`: usable at once, without a search for duplicates.

@@ -63,7 +63,7 @@ async fn stream(config: Config) -> Result<(), Failure> {
     let deadline = config.duration.map(|duration| Instant::now() + duration);
     // Before the files are read for the first time, so that no change after that goes unseen.
     let mut reloader = Reloader::new(Paths::of(&config));
-    let mut session = startup::start(config)?;
+    let mut session = startup::start(&config)?;
     let stop = follow(&mut session, &mut signals, &mut reloader, deadline).await?;
     match session.finish(stop.message()) {
         Ended::Flushed | Ended::ReaderGone => Ok(()),

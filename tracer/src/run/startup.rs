@@ -26,7 +26,7 @@ use crate::sink::{Format, Pretty};
 use crate::tally::Tally;
 
 /// Starts watching and writes the `start` record.
-pub fn start(config: Config) -> Result<Session, Failure> {
+pub fn start(config: &Config) -> Result<Session, Failure> {
     let started = Clock::wall();
     let features = Features::detect();
     refuse_obstacles(&features)?;
@@ -36,7 +36,7 @@ pub fn start(config: Config) -> Result<Session, Failure> {
     warnings.extend(app_warnings);
     let output = Output::start(file)?;
     // Last, so that the ring is read from the first event on.
-    let (attached, capabilities) = attach(&features, &config)?;
+    let (attached, capabilities) = attach(&features, config)?;
 
     let enricher = Enricher { apps, processes: ProcessTable::new(process::DEFAULT_CAPACITY), geo };
     let stages = Stages {
@@ -44,7 +44,7 @@ pub fn start(config: Config) -> Result<Session, Failure> {
         expectations: Expectations { home: config.home.clone() },
         filter: config.filter.clone(),
         boot: features.boot.clone(),
-        lines: Lines::new(format(&config)),
+        lines: Lines::new(format(config)),
         who: WhoCache::default(),
         not_shown: Tally::default(),
     };
