@@ -43,8 +43,9 @@ pub struct BenchArgs {
     /// Measure this binary instead of building one
     #[arg(long, value_name = "FILE")]
     binary: Option<PathBuf>,
-    /// Put the table into docs/performance.md
-    #[arg(long)]
+    /// Put the tables into docs/performance.md
+    // Never a part of them, nor a first look: they replace what stands there.
+    #[arg(long, conflicts_with_all = ["only", "quick"])]
     write_docs: bool,
     #[command(subcommand)]
     helper: Option<Helper>,
