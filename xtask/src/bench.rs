@@ -43,8 +43,9 @@ pub struct BenchArgs {
     /// Measure this binary instead of building one
     #[arg(long, value_name = "FILE")]
     binary: Option<PathBuf>,
-    /// Put the table into docs/performance.md
-    #[arg(long)]
+    /// Put the tables into docs/performance.md
+    // Never a part of them, nor a first look: they replace what stands there.
+    #[arg(long, conflicts_with_all = ["only", "quick"])]
     write_docs: bool,
     #[command(subcommand)]
     helper: Option<Helper>,
@@ -100,12 +101,14 @@ pub fn run(args: &BenchArgs) -> Result<()> {
 fn measure(args: &BenchArgs, tracer: &Path) -> Result<Results> {
     let wants = |part| args.only.is_empty() || args.only.contains(&part);
     let mut results = Results::new(machine::Machine::look()?, args.quick);
-    // First, because it builds.
+    if wants(Part::Records) {
+        single::build_records()?;
+    }
+    results.quiet = machine::wait_until_quiet(Duration::from_secs(args.wait))?;
     if wants(Part::Records) {
         eprintln!("records: from event to JSON");
         results.records = Some(single::records()?);
     }
-    results.quiet = machine::wait_until_quiet(Duration::from_secs(args.wait))?;
     if wants(Part::Size) {
         results.size = Some(single::size(tracer)?);
     }
