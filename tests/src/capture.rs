@@ -27,6 +27,8 @@ pub struct Frame {
     pub payload: u64,
     /// Sequence number of its first byte.
     pub sequence: u32,
+    /// The next byte that its sender expects.
+    pub acknowledgement: u32,
     /// `FIN`, `SYN`, `RST` and `ACK` as bits 0, 1, 2 and 4.
     pub flags: u8,
 }
@@ -36,6 +38,24 @@ impl Frame {
     #[must_use]
     pub fn segments(&self, mss: u64) -> u64 {
         self.payload.div_ceil(mss).max(1)
+    }
+
+    #[must_use]
+    pub fn is_fin(&self) -> bool {
+        self.flags & 1 != 0
+    }
+
+    #[must_use]
+    pub fn is_reset(&self) -> bool {
+        self.flags & 4 != 0
+    }
+
+    /// Whether this frame tells that a FIN of the other end has arrived.
+    #[must_use]
+    pub fn acknowledges(&self, fin: &Self) -> bool {
+        let after_fin =
+            u64::from(fin.sequence).wrapping_add(fin.payload).wrapping_add(1) & u64::from(u32::MAX);
+        self.source == fin.destination && u64::from(self.acknowledgement) == after_fin
     }
 }
 
@@ -118,6 +138,7 @@ fn parse(frame: &[u8]) -> Option<Frame> {
         source: (source, word(tcp, 0)?),
         destination: (destination, word(tcp, 2)?),
         sequence: tcp.get(4..8)?.try_into().ok().map(u32::from_be_bytes)?,
+        acknowledgement: tcp.get(8..12)?.try_into().ok().map(u32::from_be_bytes)?,
         payload: u64::try_from(length.checked_sub(header + tcp_header)?).ok()?,
         flags: *tcp.get(13)?,
     })
