@@ -22,8 +22,8 @@ use tracer::event::Event;
 use tracer::flow::{self, FlowTable};
 use tracer::judge::Expectations;
 use tracer::pipeline::{Filter, Lines, Pipeline, Stages};
-use tracer::record::WhoCache;
 use tracer::record::connection::{News, with_record};
+use tracer::record::{PlaceCache, WhoCache};
 use tracer::sink::Format;
 use tracer::source::decode::decode;
 use tracer::tally::Tally;
@@ -154,10 +154,13 @@ fn part(pipeline: &mut Pipeline, event: &Event, clock: Clock, upto: Upto) {
         step.flow.process = identity.and_then(|identity| stages.enricher.processes.resolve(&identity));
         step.flow.who = Some(stages.who.of(step.flow, clock, &stages.enricher));
     }
+    if upto >= Upto::Record && step.flow.places.is_none() {
+        step.flow.places = Some(stages.places.of(&step.flow.tuple, &stages.enricher.geo));
+    }
     if upto >= Upto::Record
         && let Some(news) = News::of(&event.what)
     {
-        with_record(step.flow, &news, event.at, clock, &stages.enricher, &stages.boot, 1, |record| {
+        with_record(step.flow, &news, event.at, clock, &stages.boot, 1, |record| {
             black_box(record);
         });
     }
@@ -176,6 +179,7 @@ fn pipeline(root: &Path) -> anyhow::Result<Pipeline> {
         boot: "21ddcc29".to_owned(),
         lines: Lines::new(Format::Jsonl),
         who: WhoCache::default(),
+        places: PlaceCache::default(),
         not_shown: Tally::default(),
     };
     Ok(Pipeline { flows: FlowTable::new(flow::table::DEFAULT_CAPACITY), stages })

@@ -13,7 +13,7 @@ use crate::event::Event;
 use crate::flow::{Flow, FlowTable};
 use crate::judge::{Expectations, Facts};
 use crate::record::connection::{self, News};
-use crate::record::{Action, EventKind, EventObject, Record, SCHEMA, StreamObject, WhoCache};
+use crate::record::{Action, EventKind, EventObject, PlaceCache, Record, SCHEMA, StreamObject, WhoCache};
 use crate::sink::Format;
 use crate::tally::Tally;
 
@@ -89,6 +89,7 @@ pub struct Stages {
     pub boot: String,
     pub lines: Lines,
     pub who: WhoCache,
+    pub places: PlaceCache,
     /// Events that the filter left out.
     pub not_shown: Tally,
 }
@@ -122,17 +123,20 @@ impl Stages {
         let seq = self.lines.next_seq();
         let Lines { format, buffer, counts, .. } = &mut self.lines;
         counts[news.kind] += 1;
-        connection::with_record(flow, news, at, clock, &self.enricher, &self.boot, seq, |record| {
+        connection::with_record(flow, news, at, clock, &self.boot, seq, |record| {
             format.render(record, buffer);
         });
     }
 
-    /// Adds what is kept with the flow: its process, as long as `/proc` still knows it, and the verdict.
+    /// Adds what is kept with the flow: its process, as long as `/proc` still knows it, places, verdict, owner.
     fn enrich(&mut self, flow: &mut Flow, clock: Clock) {
         if flow.process.is_none()
             && let Some(identity) = flow.identity.filter(|identity| identity.known & KNOWN_TASK != 0)
         {
             flow.process = self.enricher.processes.resolve(&identity);
+        }
+        if flow.places.is_none() {
+            flow.places = Some(self.places.of(&flow.tuple, &self.enricher.geo));
         }
         if flow.flags.is_none() {
             flow.flags = Some(self.judge(flow));
@@ -146,7 +150,7 @@ impl Stages {
         if self.expectations.home.is_empty() {
             return Vec::new();
         }
-        let place = self.enricher.geo.lookup(flow.tuple.remote_ip());
+        let country = flow.places.as_ref().and_then(|places| places.remote.country);
         let app = flow.owner.and_then(|uid| self.enricher.apps.lookup(uid).map(|app| app.brief()));
         let comm = flow.identity.as_ref().and_then(thread_name);
         let who = match (&app, comm, flow.owner) {
@@ -159,8 +163,8 @@ impl Stages {
             direction: flow.direction,
             who: &who,
             preinstalled: app.is_some_and(|app| app.preinstalled == Some(true)),
-            country: place.country.map(|country| country.code),
-            country_name: place.country.map(|country| country.name),
+            country: country.map(|country| country.code),
+            country_name: country.map(|country| country.name),
         })
     }
 

@@ -14,10 +14,12 @@ use serde::Serialize;
 use crate::clock::Timestamp;
 
 pub mod connection;
+mod place;
 mod schema;
 mod stream;
 mod who;
 mod who_cache;
+pub use place::{PlaceCache, PlaceText, Places, Rendered};
 pub use schema::schema;
 pub use stream::*;
 pub use who::WhoText;
@@ -261,7 +263,8 @@ pub enum Direction {
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Endpoint<'a> {
     /// IPv4 or IPv6; v4-mapped addresses are written as IPv4.
-    pub ip: IpAddr,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ip: Option<&'a Rendered<IpAddr>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
     /// What kind of address this is.
@@ -273,9 +276,9 @@ pub struct Endpoint<'a> {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub anycast: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub geo: Option<GeoObject<'a>>,
+    pub geo: Option<&'a Rendered<GeoObject<'static>>>,
     #[serde(rename = "as", skip_serializing_if = "Option::is_none")]
-    pub asn: Option<AsObject<'a>>,
+    pub asn: Option<&'a Rendered<AsObject<'static>>>,
     /// Payload bytes that this end sent and the other acknowledged: `close` and `failed` only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
@@ -285,6 +288,9 @@ pub struct Endpoint<'a> {
     /// later, and its acknowledgement, are not in here.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub packets: Option<u64>,
+    /// Where the rendered members come from.
+    #[serde(skip)]
+    pub place: &'a PlaceText,
 }
 
 /// ECS `geo`: from the databases that the `start` record names.

@@ -12,7 +12,7 @@ use tracer_ebpf::abi::{Identity, KNOWN_OWNER, KNOWN_TASK_UID};
 use crate::clock::BootTime;
 use crate::enrich::process::Process;
 use crate::event::{Event, Tuple, What};
-use crate::record::{Direction, Flag, OwnerSource, WhoText};
+use crate::record::{Direction, Flag, OwnerSource, Places, WhoText};
 
 use super::community_id::{self, Hash};
 use super::listeners::Listeners;
@@ -48,6 +48,8 @@ pub struct Flow {
     pub community: Hash,
     /// Kept by `enrich` from the first record on: at the end the process is often gone.
     pub process: Option<Arc<Process>>,
+    /// Where both ends are, rendered: kept from the first record on.
+    pub places: Option<Places>,
     /// Whose connection it is, rendered: kept from the first record on.
     pub who: Option<Arc<WhoText>>,
     /// Kept by `judge` from the first record on; `None` before.
@@ -70,6 +72,7 @@ impl Flow {
             progress,
             community: community_id::hash(local, remote, community_id::TCP),
             process: None,
+            places: None,
             who: None,
             flags: None,
         }
@@ -186,6 +189,7 @@ impl FlowTable {
             let known = Flow::new(event, flow.progress, flow.direction);
             flow.tuple = known.tuple;
             flow.community = known.community;
+            flow.places = None;
         }
         change(flow);
         Some(Step { flow, evicted: None })

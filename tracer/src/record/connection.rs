@@ -4,7 +4,6 @@ use std::net::IpAddr;
 
 use super::*;
 use crate::clock::{BootTime, Clock};
-use crate::enrich::Enricher;
 use crate::event::{Ending, What};
 use crate::flow::end::{Verdict, Volume, verdict, volume};
 use crate::flow::{Flow, community_id};
@@ -61,17 +60,12 @@ impl<'a> News<'a> {
     }
 }
 
-/// Puts the record together and lends it to `use_it`: the record borrows from the flow and from the tables.
-#[allow(
-    clippy::too_many_arguments,
-    reason = "a record has that many sources; a struct would only rename them"
-)]
+/// Puts the record together and lends it to `use_it`: the record borrows from the flow.
 pub fn with_record(
     flow: &Flow,
     news: &News<'_>,
     at: BootTime,
     clock: Clock,
-    enricher: &Enricher,
     boot: &str,
     seq: u64,
     use_it: impl FnOnce(&Record<'_>),
@@ -79,7 +73,8 @@ pub fn with_record(
     let end = end_of(news);
     let figures = news.ending.map(|ending| volume(ending, flow.direction));
     let age = flow.opened.map(|opened| at.since(opened));
-    let (source, destination) = endpoints(flow, figures, enricher);
+    let ends = flow.places.as_ref().map(|places| endpoints(flow, places, figures));
+    let (source, destination) = ends.unzip();
     use_it(&Record {
         schema: SCHEMA,
         seq,
@@ -110,8 +105,8 @@ pub fn with_record(
             rtt_us: news.rtt_us,
             retransmits: news.ending.map(|ending| ending.retransmits),
         }),
-        source: Some(source),
-        destination: Some(destination),
+        source,
+        destination,
         flags: flow.flags.as_deref().unwrap_or_default(),
         error: end.error.map(|code| ErrorObject { code }),
         tracer: None,
@@ -129,13 +124,12 @@ fn end_of(news: &News<'_>) -> Verdict {
 
 /// Source and destination: the source is the end that opened the connection, or the local one when that is unknown.
 fn endpoints<'a>(
-    flow: &Flow,
+    flow: &'a Flow,
+    places: &'a Places,
     figures: Option<Volume>,
-    enricher: &'a Enricher,
 ) -> (Endpoint<'a>, Endpoint<'a>) {
-    let tuple = &flow.tuple;
-    let mut local = endpoint(tuple.local_ip(), tuple.local_port, enricher);
-    let mut remote = endpoint(tuple.remote_ip(), tuple.remote_port, enricher);
+    let mut local = places.local.endpoint(flow.tuple.local_port);
+    let mut remote = places.remote.endpoint(flow.tuple.remote_port);
     if let Some(figures) = figures {
         local.bytes = figures.bytes_sent;
         local.packets = figures.packets_sent;
@@ -145,20 +139,5 @@ fn endpoints<'a>(
     match flow.direction {
         Some(Direction::Ingress) => (remote, local),
         Some(Direction::Egress) | None => (local, remote),
-    }
-}
-
-fn endpoint(ip: IpAddr, port: u16, enricher: &Enricher) -> Endpoint<'_> {
-    let place = enricher.geo.lookup(ip);
-    Endpoint {
-        ip,
-        port: (port != 0).then_some(port),
-        scope: place.scope,
-        nat64: place.nat64.map(IpAddr::V4),
-        anycast: place.anycast,
-        geo: place.geo_object(),
-        asn: place.as_object(),
-        bytes: None,
-        packets: None,
     }
 }

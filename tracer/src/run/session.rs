@@ -182,6 +182,7 @@ impl Session {
         let geo = enricher.geo.databases().to_vec();
         let packages = enricher.apps.package_count();
         self.pipeline.stages.who.clear();
+        self.pipeline.stages.places.clear();
         let message = Some("data files were read again");
         self.report(Action::Reload, StreamObject { geo: &geo, packages, message, ..StreamObject::default() });
         self.warn(&warnings);

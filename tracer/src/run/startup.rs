@@ -20,7 +20,7 @@ use crate::kernel::attach::{self, Attached, Settings};
 use crate::kernel::features::Features;
 use crate::kernel::plan::{self, AttachResult};
 use crate::pipeline::{Lines, Pipeline, Stages};
-use crate::record::{Action, CapabilityObject, ConfigObject, HostObject, StreamObject, WhoCache};
+use crate::record::{Action, CapabilityObject, ConfigObject, HostObject, PlaceCache, StreamObject, WhoCache};
 use crate::sink::output::Output;
 use crate::sink::{Format, Pretty};
 use crate::tally::Tally;
@@ -46,6 +46,7 @@ pub fn start(config: &Config) -> Result<Session, Failure> {
         boot: features.boot.clone(),
         lines: Lines::new(format(config)),
         who: WhoCache::default(),
+        places: PlaceCache::default(),
         not_shown: Tally::default(),
     };
     let pipeline = Pipeline { flows: FlowTable::new(config.max_flows), stages };

@@ -104,24 +104,14 @@ impl Pretty {
 }
 
 fn remote_columns(text: &mut String, remote: &Endpoint<'_>) {
-    let address = match (remote.ip, remote.port) {
+    let place = remote.place;
+    let address = match (place.address, remote.port) {
         (std::net::IpAddr::V6(ip), Some(port)) => format!("[{ip}]:{port}"),
         (ip, Some(port)) => format!("{ip}:{port}"),
         (ip, None) => ip.to_string(),
     };
-    let country = remote.geo.as_ref().map_or("  ", |geo| geo.country_iso_code);
-    let network = match &remote.asn {
-        Some(asn) => {
-            let name = asn.organization.as_ref().map_or("", |organization| organization.name);
-            format!("AS{} {name}", asn.number)
-        }
-        None if remote.scope == crate::enrich::geo::Scope::Global => String::new(),
-        None => serde_json::to_value(remote.scope)
-            .ok()
-            .and_then(|scope| scope.as_str().map(|scope| scope.replace('_', "-")))
-            .unwrap_or_default(),
-    };
-    let _ = write!(text, "{} {country} {}", fit(&address, REMOTE), fit(&network, NETWORK));
+    let country = place.country.map_or("  ", |country| country.code);
+    let _ = write!(text, "{} {country} {}", fit(&address, REMOTE), fit(&place.network, NETWORK));
 }
 
 fn outcome(record: &Record<'_>) -> (&'static str, String) {

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use serde::Serialize;
 
 use super::{DatabaseInfo, Geo};
-use crate::record::Endpoint;
+use crate::record::{Endpoint, PlaceText};
 
 #[derive(Serialize)]
 struct Answer<'a> {
@@ -41,17 +41,8 @@ impl Databases<'_> {
 pub fn answer(geo: &Geo, addresses: &[IpAddr], out: &mut dyn Write) -> io::Result<()> {
     for address in addresses {
         let place = geo.lookup(*address);
-        let endpoint = Endpoint {
-            ip: address.to_canonical(),
-            port: None,
-            scope: place.scope,
-            nat64: place.nat64.map(IpAddr::V4),
-            anycast: place.anycast,
-            geo: place.geo_object(),
-            asn: place.as_object(),
-            bytes: None,
-            packets: None,
-        };
+        let text = PlaceText::of(address.to_canonical(), &place);
+        let endpoint = text.endpoint(0);
         let databases = Databases { geo: place.country_source, network: place.as_source };
         serde_json::to_writer(&mut *out, &Answer { endpoint, databases })?;
         out.write_all(b"\n")?;
