@@ -25,6 +25,7 @@ use tracer::pipeline::{Filter, Lines, Pipeline, Stages};
 use tracer::record::connection::{News, with_record};
 use tracer::record::{PlaceCache, WhoCache};
 use tracer::sink::Format;
+use tracer::sink::output::FLUSH_BYTES;
 use tracer::source::decode::decode;
 use tracer::tally::Tally;
 use tracer_ebpf::abi::{
@@ -43,8 +44,6 @@ const ADDRESSES: u32 = 1_024;
 const PROCESSES: u32 = 40;
 /// Passes over the recording for every figure; the median counts.
 const PASSES: usize = 31;
-/// Rendered bytes after which the program hands them to the output.
-const FLUSH_BYTES: usize = 32 << 10;
 /// Kernel time of the first event, nanoseconds since boot.
 const BEGIN: u64 = 1_000_000_000_000;
 
@@ -133,16 +132,18 @@ fn pass(pipeline: &mut Pipeline, recording: &[Vec<u8>], upto: Upto) -> usize {
             Upto::Json => {
                 pipeline.handle(&event, clock);
                 if pipeline.stages.lines.bytes().len() >= FLUSH_BYTES {
-                    bytes += black_box(pipeline.stages.lines.bytes()).len();
-                    pipeline.stages.lines.clear();
+                    bytes += hand_over(pipeline);
                 }
             }
             _ => part(pipeline, &event, clock, upto),
         }
     }
-    bytes += pipeline.stages.lines.bytes().len();
-    pipeline.stages.lines.clear();
-    bytes
+    bytes + hand_over(pipeline)
+}
+
+/// Empties the buffer of rendered lines; returns how many bytes were in it.
+fn hand_over(pipeline: &mut Pipeline) -> usize {
+    pipeline.stages.lines.hand_over(|lines| black_box(lines).len()).1
 }
 
 /// The pipeline, but not to its end.

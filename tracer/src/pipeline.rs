@@ -73,10 +73,12 @@ impl Lines {
         &self.buffer
     }
 
-    /// Empties the buffer; returns which records of connections were in it.
-    pub fn clear(&mut self) -> Tally {
+    /// Gives the rendered bytes to `take`, which may keep the buffer for another one, and empties what is left; returns
+    /// which records of connections were in it, and what `take` said.
+    pub fn hand_over<R>(&mut self, take: impl FnOnce(&mut Vec<u8>) -> R) -> (Tally, R) {
+        let answer = take(&mut self.buffer);
         self.buffer.clear();
-        std::mem::take(&mut self.counts)
+        (std::mem::take(&mut self.counts), answer)
     }
 }
 

@@ -13,14 +13,12 @@ use crate::clock::{Clock, Timestamp};
 use crate::kernel::attach::Attached;
 use crate::pipeline::Pipeline;
 use crate::record::{Action, StreamObject, TotalsObject};
-use crate::sink::output::{Ended, Output};
+use crate::sink::output::{Ended, FLUSH_BYTES, Output};
 use crate::source::decode::decode;
 use crate::tally::Tally;
 
 /// Events taken in one go, so that signals are looked at in between.
 const BATCH: u64 = 4096;
-/// Rendered bytes that are handed to the output at once.
-const FLUSH_BYTES: usize = 32 << 10;
 /// More events than this within one [`REST`] are a burst (10,000 a second). More are on their way: letting them gather
 /// costs less than being woken for each, here and in the hooks, which wake nobody while the ring is not empty.
 const BURST: u64 = 100;
@@ -121,12 +119,7 @@ impl Session {
 
     fn flush(&mut self) {
         let lines = &mut self.pipeline.stages.lines;
-        if lines.bytes().is_empty() {
-            lines.clear();
-            return;
-        }
-        let has_room = self.output.push(lines.bytes());
-        let records = lines.clear();
+        let (records, has_room) = lines.hand_over(|lines| lines.is_empty() || self.output.push(lines));
         if has_room {
             self.accounting.written += records;
         } else {
@@ -160,9 +153,7 @@ impl Session {
     pub fn report(&mut self, action: Action, stream: StreamObject<'_>) -> bool {
         self.flush();
         self.pipeline.stages.report(action, Clock::wall(), stream);
-        let told = self.output.push_reserved(self.pipeline.stages.lines.bytes());
-        self.pipeline.stages.lines.clear();
-        told
+        self.pipeline.stages.lines.hand_over(|lines| self.output.push_reserved(lines)).1
     }
 
     /// Writes warnings to the stream; and to standard error, unless a person reads the stream itself.

@@ -1,14 +1,16 @@
 //! The output: a bounded queue and one thread that writes.
 //!
-//! In: finished lines. Out: a file descriptor. A reader that is slow or stopped fills the queue; what then finds no
+//! In: buffers of finished lines. Out: a file descriptor. Buffers change hands and come back empty, so that a burst
+//! neither copies its lines nor asks the system for memory again and again. A reader that is slow or stopped fills the queue; what then finds no
 //! room is counted by the caller, and neither the pipeline nor the kernel ever waits. The thread sleeps in `poll(2)`
 //! while there is nothing to write, and notices at once when the reader goes away.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -18,6 +20,13 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 pub const QUEUE_BYTES: usize = 8 << 20;
 /// Room above [`QUEUE_BYTES`] that is kept for `loss` and `stop` records.
 const RESERVE_BYTES: usize = 64 << 10;
+/// A buffer is handed over when it holds this much.
+pub const FLUSH_BYTES: usize = 32 << 10;
+/// Room in a buffer: a record more than [`FLUSH_BYTES`]. Lines that fit are added to the last buffer that waits, so that
+/// few of them waste room.
+const BUFFER_BYTES: usize = 40 << 10;
+/// Empty buffers that are kept for the next burst.
+const SPARE_BUFFERS: usize = 4;
 /// How long the end waits for a reader that takes nothing.
 const FLUSH_DEADLINE: Duration = Duration::from_secs(2);
 
@@ -33,13 +42,51 @@ pub enum Ended {
     Failed(io::Error),
 }
 
+/// What waits to be written.
+#[derive(Default)]
+struct Queue {
+    buffers: VecDeque<Vec<u8>>,
+    /// Bytes in `buffers` and in the one that is being written.
+    bytes: usize,
+    spare: Vec<Vec<u8>>,
+}
+
+impl Queue {
+    /// Takes the lines out of `lines`.
+    fn add(&mut self, lines: &mut Vec<u8>) {
+        self.bytes += lines.len();
+        match self.buffers.back_mut() {
+            Some(last) if last.len() + lines.len() <= BUFFER_BYTES => last.append(lines),
+            _ => {
+                let empty = self.spare.pop().unwrap_or_else(|| Vec::with_capacity(BUFFER_BYTES));
+                self.buffers.push_back(std::mem::replace(lines, empty));
+            }
+        }
+    }
+
+    /// Takes back a buffer whose lines were written.
+    fn written(&mut self, mut buffer: Vec<u8>) {
+        self.bytes -= buffer.len();
+        if self.spare.len() < SPARE_BUFFERS && buffer.capacity() <= 2 * BUFFER_BYTES {
+            buffer.clear();
+            self.spare.push(buffer);
+        }
+    }
+}
+
 struct Shared {
-    queue: Mutex<Vec<u8>>,
+    queue: Mutex<Queue>,
     /// Wakes the thread when something was queued or the end was asked for.
     wake: OwnedFd,
     closing: AtomicBool,
     /// Readable once the thread is done.
     done: OwnedFd,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// The writing end for the pipeline.
@@ -55,7 +102,7 @@ impl Output {
     /// When the system has no file descriptors or threads left.
     pub fn start(file: File) -> io::Result<Self> {
         let shared = Arc::new(Shared {
-            queue: Mutex::new(Vec::new()),
+            queue: Mutex::default(),
             wake: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
             closing: AtomicBool::new(false),
             done: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
@@ -72,23 +119,23 @@ impl Output {
         Ok(Self { shared, thread: Some(thread) })
     }
 
-    /// Queues whole lines; `false` when there is no room (nothing is queued then).
-    pub fn push(&self, lines: &[u8]) -> bool {
+    /// Queues whole lines and leaves `lines` empty; `false` when there is no room (`lines` stays as it is then).
+    pub fn push(&self, lines: &mut Vec<u8>) -> bool {
         self.push_up_to(lines, QUEUE_BYTES)
     }
 
     /// Queues a record that must not be lost, into room that others cannot take.
-    pub fn push_reserved(&self, lines: &[u8]) -> bool {
+    pub fn push_reserved(&self, lines: &mut Vec<u8>) -> bool {
         self.push_up_to(lines, QUEUE_BYTES + RESERVE_BYTES)
     }
 
-    fn push_up_to(&self, lines: &[u8], limit: usize) -> bool {
-        let mut queue = self.shared.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        if queue.len() + lines.len() > limit {
+    fn push_up_to(&self, lines: &mut Vec<u8>, limit: usize) -> bool {
+        let mut queue = self.shared.lock();
+        if queue.bytes + lines.len() > limit {
             return false;
         }
-        let was_empty = queue.is_empty();
-        queue.extend_from_slice(lines);
+        let was_empty = queue.bytes == 0;
+        queue.add(lines);
         drop(queue);
         if was_empty {
             signal(&self.shared.wake);
@@ -124,16 +171,15 @@ impl Output {
     }
 
     fn queued(&self) -> usize {
-        self.shared.queue.lock().unwrap_or_else(PoisonError::into_inner).len()
+        self.shared.lock().bytes
     }
 }
 
 fn write_until_closed(shared: &Shared, mut file: File) -> io::Result<Ended> {
-    let mut batch = Vec::new();
     loop {
         let closing = shared.closing.load(Ordering::Acquire);
-        std::mem::swap(&mut batch, &mut *shared.queue.lock().unwrap_or_else(PoisonError::into_inner));
-        if batch.is_empty() {
+        let next = shared.lock().buffers.pop_front();
+        let Some(buffer) = next else {
             if closing {
                 return Ok(Ended::Flushed);
             }
@@ -141,11 +187,9 @@ fn write_until_closed(shared: &Shared, mut file: File) -> io::Result<Ended> {
                 return Ok(Ended::ReaderGone);
             }
             continue;
-        }
-        file.write_all(&batch)?;
-        batch.clear();
-        // A burst must not hold its memory for ever.
-        batch.shrink_to(RESERVE_BYTES);
+        };
+        file.write_all(&buffer)?;
+        shared.lock().written(buffer);
     }
 }
 
@@ -203,8 +247,8 @@ mod tests {
     fn everything_queued_is_written_before_the_end() {
         let (mut reader, writer) = pipe();
         let output = Output::start(writer).unwrap();
-        assert!(output.push(b"one\n"));
-        assert!(output.push(b"two\n"));
+        assert!(output.push(&mut b"one\n".to_vec()));
+        assert!(output.push(&mut b"two\n".to_vec()));
         assert!(matches!(output.finish(), Ended::Flushed));
         let mut text = String::new();
         reader.read_to_string(&mut text).unwrap();
@@ -226,11 +270,11 @@ mod tests {
         let output = Output::start(writer).unwrap();
         let line = vec![b'x'; 64 << 10];
         let mut taken = 0;
-        while output.push(&line) {
+        while output.push(&mut line.clone()) {
             taken += 1;
             assert!(taken < 1000, "the queue has no bound");
         }
-        assert!(output.push_reserved(b"loss\n"));
+        assert!(output.push_reserved(&mut b"loss\n".to_vec()));
         assert!(matches!(output.finish(), Ended::ReaderStuck(_)));
         drop(reader);
     }
