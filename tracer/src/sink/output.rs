@@ -21,10 +21,10 @@ pub const QUEUE_BYTES: usize = 8 << 20;
 /// Room above [`QUEUE_BYTES`] that is kept for `loss` and `stop` records.
 const RESERVE_BYTES: usize = 64 << 10;
 /// A buffer is handed over when it holds this much.
-pub const FLUSH_BYTES: usize = 32 << 10;
-/// Room in a buffer: a record more than [`FLUSH_BYTES`]. Lines that fit are added to the last buffer that waits, so that
-/// few of them waste room.
-const BUFFER_BYTES: usize = 40 << 10;
+pub const FLUSH_BYTES: usize = 96 << 10;
+/// Room in a buffer: some records more than [`FLUSH_BYTES`]. As large as the blocks that go back to the system when they
+/// are freed (`crate::memory`), so that what a slow reader made wait does not stay for ever.
+const BUFFER_BYTES: usize = 128 << 10;
 /// Empty buffers that are kept for the next burst.
 const SPARE_BUFFERS: usize = 4;
 /// How long the end waits for a reader that takes nothing.
@@ -52,7 +52,8 @@ struct Queue {
 }
 
 impl Queue {
-    /// Takes the lines out of `lines`.
+    /// Takes the lines out of `lines`. What fits is added to the last buffer that waits, so that a slow reader of few
+    /// lines does not make the queue hold many buffers that are almost empty.
     fn add(&mut self, lines: &mut Vec<u8>) {
         self.bytes += lines.len();
         match self.buffers.back_mut() {
