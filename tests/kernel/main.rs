@@ -4,6 +4,7 @@
 mod apps;
 mod behaviour;
 mod bytes;
+mod existing;
 mod geo;
 mod identity;
 mod life;

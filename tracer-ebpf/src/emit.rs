@@ -1,5 +1,7 @@
 //! Reserve, fill, submit; and count what could not be reserved.
 
+use core::arch::asm;
+
 use aya_ebpf::helpers::{bpf_ktime_get_boot_ns, bpf_ktime_get_ns};
 use aya_ebpf::maps::ring_buf::RingBufEntry;
 use tracer_ebpf::abi::{ABI_VERSION, Counter, Header};
@@ -12,7 +14,8 @@ use crate::maps::{COUNTERS, EVENTS, config};
 #[inline(always)]
 pub fn reserve<T: 'static>(kind: u16) -> Option<RingBufEntry<T>> {
     let Some(mut entry) = EVENTS.reserve::<T>(0) else {
-        count(kind, |counter| counter.lost += 1);
+        // SAFETY: only the address of a field is taken.
+        count(kind, |counter| unsafe { &raw mut (*counter).lost });
         return None;
     };
     // SAFETY: every event struct begins with its header, and the entry is large enough for T.
@@ -24,7 +27,8 @@ pub fn reserve<T: 'static>(kind: u16) -> Option<RingBufEntry<T>> {
 #[inline(always)]
 pub fn submit<T: 'static>(kind: u16, entry: RingBufEntry<T>) {
     entry.submit(0);
-    count(kind, |counter| counter.emitted += 1);
+    // SAFETY: only the address of a field is taken.
+    count(kind, |counter| unsafe { &raw mut (*counter).emitted });
 }
 
 /// Writes one field of an event in the ring: `set!(out.cookie = value)`.
@@ -48,14 +52,23 @@ pub(crate) use set;
 /// Counts an event that the configuration leaves out.
 #[inline(always)]
 pub fn skip(kind: u16) {
-    count(kind, |counter| counter.skipped += 1);
+    // SAFETY: only the address of a field is taken.
+    count(kind, |counter| unsafe { &raw mut (*counter).skipped });
 }
 
+/// Adds one to a counter. Atomically, because a program in softirq may interrupt one in process context on the same CPU;
+/// in assembly, because Rust has no atomic addition for BPF.
 #[inline(always)]
-fn count(kind: u16, change: impl FnOnce(&mut Counter)) {
-    if let Some(counter) = COUNTERS.get_ptr_mut(u32::from(kind)) {
-        // SAFETY: the slot belongs to this CPU and sock_ops programs do not nest; the verifier checked the bounds.
-        change(unsafe { &mut *counter });
+fn count(kind: u16, which: impl FnOnce(*mut Counter) -> *mut u64) {
+    let Some(counter) = COUNTERS.get_ptr_mut(u32::from(kind)) else { return };
+    // SAFETY: the verifier checks that the pointer lies in the map; its values are aligned to eight bytes.
+    unsafe {
+        asm!(
+            "lock *(u64 *)({0} + 0) += {1}",
+            in(reg) which(counter),
+            in(reg) 1u64,
+            options(nostack),
+        );
     }
 }
 

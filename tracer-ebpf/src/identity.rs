@@ -13,7 +13,7 @@ use tracer_ebpf::abi::{
 };
 
 use crate::emit::set;
-use crate::maps::{SCRATCH, config};
+use crate::maps::config;
 
 /// A value, and whether it could be read; zero when it could not.
 ///
@@ -49,16 +49,19 @@ pub fn read<T: Copy + Default>(base: u64, offset: u32) -> Maybe<T> {
 
 /// The address that a verifier-tracked pointer holds, as a number.
 ///
-/// The verifier refuses arithmetic on `ctx->sk`. Stored into a map value and read back it is a plain number, which
-/// `bpf_probe_read_kernel` takes. Checked on 5.10, 6.1, 6.12 and 6.18.
+/// The verifier refuses arithmetic on `ctx->sk`. Copied off the stack by a helper it is a plain number, which
+/// `bpf_probe_read_kernel` takes. Not through a map: a program that interrupts this one on the same CPU would put its own
+/// pointer there, and a connection would be credited to the owner of another socket.
 #[inline(always)]
 pub fn address_of(pointer: *const c_void) -> u64 {
-    let Some(slot) = SCRATCH.get_ptr_mut(0) else { return 0 };
-    // SAFETY: the slot belongs to this CPU; volatile so that the compiler does not shortcut the way through memory.
-    unsafe {
-        core::ptr::write_volatile(slot.cast::<*const c_void>(), pointer);
-        core::ptr::read_volatile(slot)
-    }
+    let slot = pointer;
+    let mut address = 0u64;
+    // SAFETY: both are on the stack and have the size that is copied. The helper cannot fail on the stack; if it did, it
+    // would write zeros.
+    let result = unsafe {
+        bpf_probe_read_kernel((&raw mut address).cast(), size_of::<u64>() as u32, (&raw const slot).cast())
+    };
+    if result == 0 { address } else { 0 }
 }
 
 /// Uid that owns the socket at address `sk`.

@@ -10,8 +10,10 @@ mod emit;
 mod identity;
 mod maps;
 mod tcp;
+mod tcp_unmarked;
 
-use aya_ebpf::{macros::sock_ops, programs::SockOpsContext};
+use aya_ebpf::macros::{raw_tracepoint, sock_ops};
+use aya_ebpf::programs::{RawTracePointContext, SockOpsContext};
 
 /// Hook: `BPF_CGROUP_SOCK_OPS` on the cgroup2 root, `tcp_call_bpf()` in include/net/tcp.h.
 /// Checked on 5.10, 6.1, 6.12 and 6.18.
@@ -22,6 +24,15 @@ use aya_ebpf::{macros::sock_ops, programs::SockOpsContext};
 pub fn tracer_sock_ops(ctx: SockOpsContext) -> u32 {
     tcp::observe(&ctx);
     1
+}
+
+/// Hook: the tracepoint `sock:inet_sock_set_state`, `inet_sk_state_store()` and `inet_sk_set_state()` in
+/// net/ipv4/af_inet.c. As a raw tracepoint it needs no tracefs. Attached only while a connection is open that
+/// [`tracer_sock_ops`] did not see begin. Checked on 6.1 and 6.18.
+#[raw_tracepoint(tracepoint = "inet_sock_set_state")]
+pub fn tracer_set_state(ctx: RawTracePointContext) -> i32 {
+    tcp_unmarked::observe(&ctx);
+    0
 }
 
 #[panic_handler]

@@ -16,10 +16,6 @@ pub static EVENTS: RingBuf = RingBuf::with_byte_size(4096, 0);
 #[map]
 pub static COUNTERS: PerCpuArray<Counter> = PerCpuArray::with_max_entries(KIND_COUNT as u32, 0);
 
-/// One word per CPU through which a pointer becomes a number, see [`crate::identity::address_of`].
-#[map]
-pub static SCRATCH: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
-
 /// Reads one field of [`CONFIG`], e.g. `config!(offsets.sock_uid)`.
 ///
 /// Field by field, so that each read becomes one load at a constant address, whose value the verifier knows.

@@ -24,14 +24,15 @@ use crate::identity::{Maybe, address_of, owner, read, write_identity};
 use crate::maps::config;
 
 /// `AF_INET`, include/linux/socket.h.
-const AF_INET: u32 = 2;
+pub const AF_INET: u32 = 2;
 /// `enum tcp_state`, include/net/tcp_states.h.
-const TCP_SYN_SENT: u32 = 2;
+pub const TCP_SYN_SENT: u32 = 2;
 const TCP_SYN_RECV: u32 = 3;
 const TCP_FIN_WAIT1: u32 = 4;
 const TCP_FIN_WAIT2: u32 = 5;
-const TCP_CLOSE: u32 = 7;
+pub const TCP_CLOSE: u32 = 7;
 const TCP_LAST_ACK: u32 = 9;
+pub const TCP_LISTEN: u32 = 10;
 const TCP_CLOSING: u32 = 11;
 /// `enum sock_flags`, include/net/sock.h: set by `tcp_fin()` alone, when the peer's FIN arrives.
 const SOCK_DONE: u64 = 1 << 1;
@@ -169,7 +170,7 @@ fn state_changed(ctx: &SockOpsContext) {
     set!(out.retransmits = field!(ctx.ops, total_retrans));
     let owner = owner(sk);
     let error = read::<u32>(sk, config!(offsets.sock_err));
-    let fin = fin_flags(ctx.ops, sk, old_state);
+    let fin = fin_flags(sk, &Closing { old_state, snd_una: field!(ctx.ops, snd_una) });
     set!(out.owner_uid = owner.value);
     set!(out.error = error.value);
     set!(out.known = owner.bit(KNOWN_OWNER) | error.bit(KNOWN_ERROR) | fin.bit(KNOWN_FIN));
@@ -178,17 +179,24 @@ fn state_changed(ctx: &SockOpsContext) {
     submit(kind, entry);
 }
 
+/// What tells whether our FIN was acknowledged.
+pub struct Closing {
+    pub old_state: u32,
+    /// `tcp_sock.snd_una`.
+    pub snd_una: u32,
+}
+
 /// Which FINs the byte counters of the kernel include.
 #[inline(always)]
-fn fin_flags(ops: *const bpf_sock_ops, sk: u64, old_state: u32) -> Maybe<u16> {
+pub fn fin_flags(sk: u64, closing: &Closing) -> Maybe<u16> {
     let flags = read::<u64>(sk, config!(offsets.sock_flags));
     let mut value = if flags.value & SOCK_DONE != 0 { FIN_RECEIVED } else { 0 };
     let mut is_known = flags.is_known;
-    if old_state == TCP_FIN_WAIT2 {
+    if closing.old_state == TCP_FIN_WAIT2 {
         value |= FIN_ACKED;
-    } else if matches!(old_state, TCP_FIN_WAIT1 | TCP_CLOSING | TCP_LAST_ACK) {
+    } else if matches!(closing.old_state, TCP_FIN_WAIT1 | TCP_CLOSING | TCP_LAST_ACK) {
         let written = read::<u32>(sk, config!(offsets.tcp_write_seq));
-        if field!(ops, snd_una) == written.value {
+        if closing.snd_una == written.value {
             value |= FIN_ACKED;
         }
         is_known &= written.is_known;
@@ -227,10 +235,10 @@ fn srtt_us(ops: *const bpf_sock_ops) -> u32 {
 }
 
 /// Four words in memory order; IPv4 as v4-mapped.
-type Address = [u32; 4];
+pub type Address = [u32; 4];
 
 /// `::ffff:0:0/96`, third word, as it lies in memory.
-const MAPPED: u32 = u32::from_ne_bytes([0, 0, 0xff, 0xff]);
+pub const MAPPED: u32 = u32::from_ne_bytes([0, 0, 0xff, 0xff]);
 
 #[inline(always)]
 fn remote_address(ops: *const bpf_sock_ops) -> Address {
@@ -260,7 +268,7 @@ fn local_address(ops: *const bpf_sock_ops) -> Address {
 
 /// Loopback, and loopback was not asked for.
 #[inline(always)]
-fn unwanted(remote: Address) -> bool {
+pub fn unwanted(remote: Address) -> bool {
     config!(include_loopback) == 0 && is_loopback(remote)
 }
 
@@ -275,12 +283,17 @@ fn is_loopback([a, b, c, d]: Address) -> bool {
 
 #[inline(always)]
 fn write_tuple(out: *mut Tuple, ops: *const bpf_sock_ops, remote: Address, sk: u64) {
-    let net = read::<u64>(sk, config!(offsets.sock_net));
-    let netns = read::<u32>(net.value, config!(offsets.net_inum));
     set!(out.local as Address = local_address(ops));
     set!(out.remote as Address = remote);
     // local_port is in host order, remote_port in network order in the upper half (little-endian).
     set!(out.local_port = field!(ops, local_port) as u16);
     set!(out.remote_port = ((field!(ops, remote_port) >> 16) as u16).swap_bytes());
+    write_netns(out, sk);
+}
+
+#[inline(always)]
+pub fn write_netns(out: *mut Tuple, sk: u64) {
+    let net = read::<u64>(sk, config!(offsets.sock_net));
+    let netns = read::<u32>(net.value, config!(offsets.net_inum));
     set!(out.netns = netns.value);
 }

@@ -75,6 +75,9 @@ pub struct RunArgs {
     /// Connections watched at the same time before the longest silent one is given up.
     #[arg(long, value_name = "N", default_value_t = crate::flow::table::DEFAULT_CAPACITY)]
     pub max_flows: usize,
+    /// How often connections that are open are looked at, e.g. `60s`; what grew gives `sample` records. `0s`: never.
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration)]
+    pub sample: Duration,
     /// Size of the kernel's ring buffer in KiB (rounded up to a power of two).
     #[arg(long, value_name = "KIB", default_value_t = crate::config::DEFAULT_RING_KIB)]
     pub ring_size: u32,
@@ -97,6 +100,8 @@ pub enum EventArg {
     Failed,
     Accept,
     Close,
+    Existing,
+    Sample,
 }
 
 #[derive(Debug, Args)]

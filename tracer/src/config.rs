@@ -27,6 +27,8 @@ pub struct Config {
     pub output: Option<PathBuf>,
     pub duration: Option<Duration>,
     pub max_flows: usize,
+    /// How often open connections are looked at; `None`: never.
+    pub sample: Option<Duration>,
     /// Bytes, a power of two.
     pub ring_size: u32,
     pub android_root: PathBuf,
@@ -60,6 +62,7 @@ impl TryFrom<RunArgs> for Config {
             output: args.output,
             duration: args.duration,
             max_flows: args.max_flows,
+            sample: (!args.sample.is_zero()).then_some(args.sample),
             ring_size: args.ring_size.next_power_of_two() << 10,
             android_root_given: args.data.android_root.is_some(),
             android_root: args.data.android_root.unwrap_or_else(|| PathBuf::from("/")),
@@ -84,6 +87,8 @@ impl From<EventArg> for Action {
             EventArg::Failed => Self::Failed,
             EventArg::Accept => Self::Accept,
             EventArg::Close => Self::Close,
+            EventArg::Existing => Self::Existing,
+            EventArg::Sample => Self::Sample,
         }
     }
 }

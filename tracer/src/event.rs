@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use tracer_ebpf::abi::Identity;
 
 use crate::clock::BootTime;
+use crate::record::Direction;
 
 /// One event about one socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +56,48 @@ pub enum What {
     Close(Ending),
     /// `listen()` was called by this task.
     Listen(Identity),
+    /// The socket is in the kernel's list of open sockets: it was open before the start, or its events were lost.
+    Existing(Existing),
+    /// The socket listens, says the kernel's list, and this process holds it.
+    Listening(Identity),
+    /// What a socket has moved so far.
+    Sample(Counters),
+    /// The socket is not in the kernel's list any more, and no event told of its end.
+    Gone,
+}
+
+/// An open socket in the kernel's list.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Existing {
+    /// Uid that owns it; unknown once the process has closed it.
+    pub owner: Option<u32>,
+    /// A process that holds it; unknown when it is none or several.
+    pub holder: Option<Identity>,
+    /// Unknown unless a listening socket or the counters tell.
+    pub direction: Option<Direction>,
+    pub is_established: bool,
+    pub counters: Option<Counters>,
+}
+
+/// The kernel's figures of a TCP socket so far, `struct tcp_info`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Sequence space acknowledged by the peer, SYN of an active open and FIN included.
+    pub bytes_acked: u64,
+    /// Sequence space received in order, FIN included.
+    pub bytes_received: u64,
+    /// Payload bytes sent, each counted once (4.19+).
+    pub bytes_sent: Option<u64>,
+    pub segs_in: u32,
+    pub segs_out: u32,
+    /// Smoothed round-trip time; 0 without a sample.
+    pub rtt_us: u32,
+    /// Segments sent again.
+    pub retransmits: u32,
+    /// Segments on their way.
+    pub unacked: u32,
+    /// Which FINs the byte counts include.
+    pub fin: Fin,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -128,6 +128,10 @@ pub enum Action {
     Accept,
     /// An established connection ended.
     Close,
+    /// The connection was open before the stream began, or its beginning was lost.
+    Existing,
+    /// A connection that is still open moved more data.
+    Sample,
     /// First record of a stream.
     Start,
     /// Events or records were lost; exact counts.
@@ -208,6 +212,8 @@ pub enum End {
     Error,
     /// The flow table was full: we stopped watching, the connection itself may go on.
     Evicted,
+    /// It is not open any more, and how it ended was not seen.
+    Unseen,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, JsonSchema)]
@@ -241,6 +247,7 @@ pub struct NetworkObject {
 #[serde(rename_all = "snake_case")]
 pub enum Transport {
     Tcp,
+    Udp,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -445,10 +452,13 @@ pub struct Attribution {
     pub confidence: Option<Confidence>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Method {
+    /// A `sock_ops` program saw it happen.
     SockOps,
+    /// The kernel's list of open sockets.
+    SockDiag,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, JsonSchema)]
@@ -458,15 +468,19 @@ pub enum OwnerSource {
     SkUid,
     /// The uid of the task that called connect; the socket's own was not readable.
     TaskUid,
+    /// The socket's own uid in the kernel's list of open sockets.
+    SockDiag,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ProcessSource {
     /// The task that called connect.
     Connect,
     /// The task that called listen on the port that was connected to.
     Listen,
+    /// The only process that held the socket, or the one that listens, when the stream began (`/proc/PID/fd`).
+    Holder,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]

@@ -4,6 +4,7 @@
 //! are read again. While nothing happens, all of them sleep without a timer.
 
 mod accounting;
+mod census;
 mod reload;
 mod session;
 mod startup;
@@ -20,6 +21,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::sink::output::Ended;
+use census::CensusTaker;
 use reload::{Paths, Reloader};
 use session::{Drained, Session};
 
@@ -64,7 +66,8 @@ async fn stream(config: Config) -> Result<(), Failure> {
     // Before the files are read for the first time, so that no change after that goes unseen.
     let mut reloader = Reloader::new(Paths::of(&config));
     let mut session = startup::start(&config)?;
-    let stop = follow(&mut session, &mut signals, &mut reloader, deadline).await?;
+    let mut census_taker = CensusTaker::new(config.sample);
+    let stop = follow(&mut session, &mut signals, &mut reloader, &mut census_taker, deadline).await?;
     match session.finish(stop.message()) {
         Ended::Flushed | Ended::ReaderGone => Ok(()),
         Ended::ReaderStuck(bytes) => Err(anyhow::anyhow!(
@@ -79,11 +82,13 @@ async fn follow(
     session: &mut Session,
     signals: &mut Signals,
     reloader: &mut Reloader,
+    census_taker: &mut CensusTaker,
     deadline: Option<Instant>,
 ) -> Result<Stop, Failure> {
     let mut ring = readable(session.ring_fd()?)?;
     let output_done = readable(session.output_fd()?)?;
     loop {
+        census_taker.watch(session.has_open_flows(), session.needs_census());
         tokio::select! {
             biased;
             signal = signals.next() => match signal {
@@ -95,6 +100,7 @@ async fn follow(
             () = until(deadline) => return Ok(Stop::DurationOver),
             () = until(session.next_check()) => session.check_losses(),
             reloaded = reloader.next() => session.apply(reloaded),
+            census = census_taker.next() => session.compare(&census, false),
             guard = ring.readable_mut() => {
                 let mut guard = guard?;
                 match session.drain() {

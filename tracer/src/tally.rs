@@ -8,11 +8,10 @@ use tracer_ebpf::abi::{
     KIND_TCP_LISTEN,
 };
 
-/// What is counted apart.
+/// What is counted apart: the kinds of kernel events, and records that no kernel event stands behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u16)]
 pub enum Kind {
-    /// Records that no kernel event stands behind.
     Evicted = 0,
     Connect = KIND_TCP_CONNECT,
     Established = KIND_TCP_ESTABLISHED,
@@ -20,20 +19,40 @@ pub enum Kind {
     Failed = KIND_TCP_FAILED,
     Close = KIND_TCP_CLOSE,
     Listen = KIND_TCP_LISTEN,
+    Existing,
+    Sample,
+    Unseen,
 }
 
+/// Number of kinds.
+const COUNT: usize = Kind::Unseen as usize + 1;
+
 /// Names in the order of the kinds.
-const NAMES: [&str; KIND_COUNT] =
-    ["evicted", "connect", "established", "accept", "failed", "close", "listen"];
+const NAMES: [&str; COUNT] = [
+    "evicted",
+    "connect",
+    "established",
+    "accept",
+    "failed",
+    "close",
+    "listen",
+    "existing",
+    "sample",
+    "unseen",
+];
 
 /// One count per kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally([u64; KIND_COUNT]);
+pub struct Tally([u64; COUNT]);
 
 impl Tally {
-    /// From counts in the order of the kinds.
+    /// From the counts of kernel events, in the order of their kinds.
     #[must_use]
-    pub fn from_kinds(counts: [u64; KIND_COUNT]) -> Self {
+    pub fn from_kinds(kernel: [u64; KIND_COUNT]) -> Self {
+        let mut counts = [0; COUNT];
+        for (count, of_kernel) in counts.iter_mut().zip(kernel) {
+            *count = of_kernel;
+        }
         Self(counts)
     }
 
@@ -44,7 +63,7 @@ impl Tally {
 
     #[must_use]
     pub fn is_zero(&self) -> bool {
-        self.0 == [0; KIND_COUNT]
+        self.0 == [0; COUNT]
     }
 
     /// What was added since `earlier`.

@@ -77,6 +77,22 @@ fn run(steps: &[std::ffi::OsString], mut state: State) -> Result<()> {
     Ok(())
 }
 
+/// Makes a child that holds everything that this process holds, for as long as this process lives.
+fn share() -> Result<()> {
+    // SAFETY: the child only makes system calls.
+    match unsafe { libc::fork() } {
+        -1 => Err(std::io::Error::last_os_error().to_string()),
+        0 => loop {
+            // SAFETY: neither call takes a pointer.
+            unsafe {
+                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+                libc::pause();
+            }
+        },
+        _ => Ok(()),
+    }
+}
+
 /// Runs the opened program with these arguments; its path need not be reachable for the uid that we have now.
 fn exec(program: Option<OwnedFd>, arguments: &[std::ffi::OsString]) -> Result<()> {
     let program = program.ok_or("exec without open")?;
@@ -114,6 +130,7 @@ impl State {
                 Ok(())
             }
             "fork" => self.fork(),
+            "share" => share(),
             "storm" => self.storm(value),
             // Takes connections for ever, one after the other, reads each to its end and closes it.
             "serve" => loop {

@@ -36,8 +36,42 @@ pub struct Offsets {
     pub net_inum: u32,
     /// `tcp_sock.write_seq`, u32.
     pub tcp_write_seq: u32,
+    /// `sock_common.skc_cookie`, u64; 0 until somebody asks for it.
+    pub sock_cookie: u32,
+    /// `sock.sk_protocol`, u16 (a bit field before 5.6).
+    pub sock_protocol: u32,
+    /// `sock_common.skc_family`, u16.
+    pub sock_family: u32,
+    /// `sock_common.skc_dport`, network byte order.
+    pub sock_dport: u32,
+    /// `sock_common.skc_num`, the local port in host byte order.
+    pub sock_num: u32,
+    /// `sock_common.skc_daddr`, network byte order.
+    pub sock_daddr: u32,
+    /// `sock_common.skc_rcv_saddr`, network byte order.
+    pub sock_rcv_saddr: u32,
+    /// `sock_common.skc_v6_daddr`.
+    pub sock_v6_daddr: u32,
+    /// `sock_common.skc_v6_rcv_saddr`.
+    pub sock_v6_rcv_saddr: u32,
+    /// `tcp_sock.bpf_sock_ops_cb_flags`, u8.
+    pub tcp_cb_flags: u32,
+    /// `tcp_sock.bytes_received`, u64.
+    pub tcp_bytes_received: u32,
+    /// `tcp_sock.bytes_acked`, u64.
+    pub tcp_bytes_acked: u32,
+    /// `tcp_sock.segs_in`, u32.
+    pub tcp_segs_in: u32,
+    /// `tcp_sock.segs_out`, u32.
+    pub tcp_segs_out: u32,
+    /// `tcp_sock.srtt_us`, u32, microseconds times eight.
+    pub tcp_srtt_us: u32,
+    /// `tcp_sock.total_retrans`, u32.
+    pub tcp_total_retrans: u32,
+    /// `tcp_sock.snd_una`, u32.
+    pub tcp_snd_una: u32,
 }
-pin_layout!(Offsets, 56, { task_pid: 0, cred_uid: 28, sock_uid: 32, tcp_write_seq: 52 });
+pin_layout!(Offsets, 124, { task_pid: 0, cred_uid: 28, sock_uid: 32, tcp_write_seq: 52, tcp_snd_una: 120 });
 
 impl Offsets {
     pub const UNKNOWN: Self = Self {
@@ -55,6 +89,23 @@ impl Offsets {
         sock_net: OFFSET_UNKNOWN,
         net_inum: OFFSET_UNKNOWN,
         tcp_write_seq: OFFSET_UNKNOWN,
+        sock_cookie: OFFSET_UNKNOWN,
+        sock_protocol: OFFSET_UNKNOWN,
+        sock_family: OFFSET_UNKNOWN,
+        sock_dport: OFFSET_UNKNOWN,
+        sock_num: OFFSET_UNKNOWN,
+        sock_daddr: OFFSET_UNKNOWN,
+        sock_rcv_saddr: OFFSET_UNKNOWN,
+        sock_v6_daddr: OFFSET_UNKNOWN,
+        sock_v6_rcv_saddr: OFFSET_UNKNOWN,
+        tcp_cb_flags: OFFSET_UNKNOWN,
+        tcp_bytes_received: OFFSET_UNKNOWN,
+        tcp_bytes_acked: OFFSET_UNKNOWN,
+        tcp_segs_in: OFFSET_UNKNOWN,
+        tcp_segs_out: OFFSET_UNKNOWN,
+        tcp_srtt_us: OFFSET_UNKNOWN,
+        tcp_total_retrans: OFFSET_UNKNOWN,
+        tcp_snd_una: OFFSET_UNKNOWN,
     };
 }
 
@@ -68,7 +119,7 @@ pub struct Config {
     /// 1: `bpf_ktime_get_boot_ns` exists (kernel 5.8+); 0: `boot_ns` is `CLOCK_MONOTONIC`, suspend excluded.
     pub boot_clock: u32,
 }
-pin_layout!(Config, 64, { offsets: 0, include_loopback: 56, boot_clock: 60 });
+pin_layout!(Config, 132, { offsets: 0, include_loopback: 124, boot_clock: 128 });
 
 impl Config {
     /// Nothing known, nothing wanted: what the object file carries until user space overrides it.

@@ -22,8 +22,10 @@ use tracer_ebpf::abi::{Identity, KNOWN_EXEC, KNOWN_START, KNOWN_TASK};
 use crate::clock::BootTime;
 use crate::text::{printable, printable_within};
 
+mod holders;
 mod procfs;
 
+pub use holders::holders;
 use procfs::{Directory, Stat};
 
 /// Processes kept by default: about 1 MB, and more than a phone runs at a time.

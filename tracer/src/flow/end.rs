@@ -1,6 +1,6 @@
 //! How a connection ended, and what the kernel's counters mean at its end. Pure.
 
-use crate::event::{Ending, Fin};
+use crate::event::{Counters, Ending, Fin};
 use crate::record::{Direction, End, Side};
 
 /// `enum tcp_state`, include/net/tcp_states.h.
@@ -92,7 +92,7 @@ pub struct Volume {
     pub bytes_received: Option<u64>,
     /// Segments sent. Absent when it is unknown whether the kernel's count is one short.
     pub packets_sent: Option<u64>,
-    pub packets_received: u64,
+    pub packets_received: Option<u64>,
 }
 
 /// Takes SYN and FIN, which count 1 each in sequence space, out of the kernel's byte counters, and adds the segments
@@ -114,8 +114,35 @@ pub fn volume(ending: &Ending, direction: Option<Direction>) -> Volume {
         bytes_sent: sent_extra.map(|extra| ending.bytes_acked.saturating_sub(extra)),
         bytes_received: fin(|fin| fin.received).map(|fin| ending.bytes_received.saturating_sub(fin)),
         packets_sent: sent_uncounted.map(|uncounted| u64::from(ending.segs_out) + uncounted),
-        packets_received: u64::from(ending.segs_in),
+        packets_received: Some(ending.segs_in.into()),
     }
+}
+
+/// What a socket that is still open has moved.
+#[must_use]
+pub fn volume_so_far(counters: &Counters, direction: Option<Direction>) -> Volume {
+    let syn = direction.map(|direction| u64::from(direction == Direction::Egress));
+    let fin = counters.fin;
+    Volume {
+        bytes_sent: syn.map(|syn| counters.bytes_acked.saturating_sub(syn + u64::from(fin.acked))),
+        bytes_received: Some(counters.bytes_received.saturating_sub(fin.received.into())),
+        packets_sent: direction
+            .map(|direction| u64::from(counters.segs_out) + u64::from(direction == Direction::Ingress)),
+        packets_received: Some(counters.segs_in.into()),
+    }
+}
+
+/// Who opened a connection whose beginning was not seen, where its counters prove it: the SYN of an active open counts as
+/// an acknowledged byte that was never payload.
+#[must_use]
+pub fn direction_of(counters: &Counters) -> Option<Direction> {
+    let payload = counters.bytes_sent?;
+    let acked = counters.bytes_acked.checked_sub(counters.fin.acked.into())?;
+    if acked > payload {
+        return Some(Direction::Egress);
+    }
+    // Everything that was sent is acknowledged, and there was no SYN among it.
+    (acked == payload && counters.unacked == 0).then_some(Direction::Ingress)
 }
 
 /// Whether a reset leaves only after the change to `TCP_CLOSE` that ended the watch: `__tcp_close()` and

@@ -1,7 +1,7 @@
 //! Who listens where: gives accepted connections their process. Pure and bounded.
 //!
 //! The handshake of an incoming connection completes in softirq, where the current task is anyone; the task that
-//! called `listen()` is known from that call. Sockets that listened before the attach are not in here.
+//! called `listen()` is known from that call, and of sockets that listened before the start a process that holds them.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -9,6 +9,7 @@ use lru::LruCache;
 use tracer_ebpf::abi::{Identity, KNOWN_OWNER};
 
 use crate::event::Tuple;
+use crate::record::ProcessSource;
 
 /// Listening sockets remembered; a phone has some tens.
 const CAPACITY: usize = 4096;
@@ -17,7 +18,7 @@ const CAPACITY: usize = 4096;
 type Place = (Option<u32>, Ipv6Addr, u16);
 
 pub struct Listeners {
-    by_place: LruCache<Place, Identity>,
+    by_place: LruCache<Place, (Identity, ProcessSource)>,
 }
 
 impl Default for Listeners {
@@ -27,9 +28,14 @@ impl Default for Listeners {
 }
 
 impl Listeners {
-    /// Remembers the task that listens on the local end of `tuple`; the latest one wins.
-    pub fn add(&mut self, tuple: &Tuple, identity: Identity) {
-        self.by_place.put((tuple.netns, tuple.local, tuple.local_port), identity);
+    /// Remembers the task that listens on the local end of `tuple`. The latest one wins, but one that called `listen()`
+    /// is not replaced by one that only holds the socket.
+    pub fn add(&mut self, tuple: &Tuple, identity: Identity, source: ProcessSource) {
+        let place = (tuple.netns, tuple.local, tuple.local_port);
+        if source == ProcessSource::Holder && self.by_place.contains(&place) {
+            return;
+        }
+        self.by_place.put(place, (identity, source));
         if self.by_place.len() > CAPACITY {
             self.by_place.pop_lru();
         }
@@ -37,12 +43,13 @@ impl Listeners {
 
     /// The task that listens for an accepted connection whose socket belongs to `owner`: on its very address, or on
     /// "any". A listener of another owner is not it (its socket was closed and the port taken over).
-    pub fn find(&mut self, tuple: &Tuple, owner: Option<u32>) -> Option<Identity> {
+    pub fn find(&mut self, tuple: &Tuple, owner: Option<u32>) -> Option<(Identity, ProcessSource)> {
         let any = [tuple.local, Ipv6Addr::UNSPECIFIED, Ipv4Addr::UNSPECIFIED.to_ipv6_mapped()];
         any.into_iter().find_map(|local| {
-            let identity = *self.by_place.get(&(tuple.netns, local, tuple.local_port))?;
+            let found = *self.by_place.get(&(tuple.netns, local, tuple.local_port))?;
+            let (identity, _) = found;
             let same = identity.known & KNOWN_OWNER == 0 || owner == Some(identity.owner_uid);
-            same.then_some(identity)
+            same.then_some(found)
         })
     }
 }
@@ -68,10 +75,10 @@ mod tests {
     #[test]
     fn the_very_address_goes_before_any_and_namespaces_are_apart() {
         let mut listeners = Listeners::default();
-        listeners.add(&tuple("::ffff:0.0.0.0", 1), task(10, 0));
-        listeners.add(&tuple("::ffff:10.0.0.2", 1), task(11, 0));
+        listeners.add(&tuple("::ffff:0.0.0.0", 1), task(10, 0), ProcessSource::Listen);
+        listeners.add(&tuple("::ffff:10.0.0.2", 1), task(11, 0), ProcessSource::Listen);
         let found = |listeners: &mut Listeners, local, netns| {
-            listeners.find(&tuple(local, netns), Some(0)).map(|identity| identity.pid)
+            listeners.find(&tuple(local, netns), Some(0)).map(|(identity, _)| identity.pid)
         };
         assert_eq!(found(&mut listeners, "::ffff:10.0.0.2", 1), Some(11));
         assert_eq!(found(&mut listeners, "::ffff:10.0.0.9", 1), Some(10));
@@ -81,7 +88,7 @@ mod tests {
     #[test]
     fn a_listener_of_another_owner_is_not_named() {
         let mut listeners = Listeners::default();
-        listeners.add(&tuple("::", 1), task(10, 1000));
+        listeners.add(&tuple("::", 1), task(10, 1000), ProcessSource::Listen);
         assert_eq!(listeners.find(&tuple("::1", 1), Some(2000)), None);
     }
 
@@ -89,8 +96,19 @@ mod tests {
     fn memory_is_bounded() {
         let mut listeners = Listeners::default();
         for port in 0..10_000u16 {
-            listeners.add(&Tuple { local_port: port, ..tuple("::", 1) }, task(1, 0));
+            listeners.add(&Tuple { local_port: port, ..tuple("::", 1) }, task(1, 0), ProcessSource::Listen);
         }
         assert_eq!(listeners.by_place.len(), CAPACITY);
+    }
+
+    #[test]
+    fn who_called_listen_is_not_replaced_by_who_holds_the_socket() {
+        let mut listeners = Listeners::default();
+        let place = tuple("::", 1);
+        listeners.add(&place, task(10, 0), ProcessSource::Holder);
+        listeners.add(&place, task(11, 0), ProcessSource::Listen);
+        listeners.add(&place, task(12, 0), ProcessSource::Holder);
+        let (identity, source) = listeners.find(&tuple("::ffff:10.0.0.2", 1), Some(0)).unwrap();
+        assert_eq!((identity.pid, source), (11, ProcessSource::Listen));
     }
 }

@@ -4,6 +4,7 @@
 //! they carry. When the table is full, the flow that nothing was heard of for the longest time makes room and is
 //! handed out, so that the stream can say so.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use lru::LruCache;
@@ -11,8 +12,8 @@ use tracer_ebpf::abi::{Identity, KNOWN_OWNER, KNOWN_TASK_UID};
 
 use crate::clock::BootTime;
 use crate::enrich::process::Process;
-use crate::event::{Event, Tuple, What};
-use crate::record::{Direction, Flag, OwnerSource, Places, WhoText};
+use crate::event::{Counters, Event, Existing, Tuple, What};
+use crate::record::{Direction, Flag, Method, OwnerSource, Places, ProcessSource, WhoText};
 
 use super::community_id::{self, Hash};
 use super::listeners::Listeners;
@@ -38,14 +39,22 @@ pub struct Flow {
     pub direction: Option<Direction>,
     /// When it was asked for, or accepted. Unknown when that event was lost.
     pub opened: Option<BootTime>,
-    /// The task that connected, or that listens.
+    /// The hook that told of it first.
+    pub method: Method,
+    /// The task that connected, that listens, or that holds the socket.
     pub identity: Option<Identity>,
+    /// Which of these; absent with it.
+    pub process_source: Option<ProcessSource>,
     /// Uid that owns the socket.
     pub owner: Option<u32>,
     /// Where `owner` comes from; absent with it.
     pub owner_source: Option<OwnerSource>,
+    /// When something was heard of it last.
+    pub heard: BootTime,
     pub progress: Progress,
     pub community: Hash,
+    /// What it had moved when that was told last, while it is open.
+    pub told: Option<Counters>,
     /// Kept by `enrich` from the first record on: at the end the process is often gone.
     pub process: Option<Arc<Process>>,
     /// Where both ends are, rendered: kept from the first record on.
@@ -66,11 +75,15 @@ impl Flow {
             tuple,
             direction,
             opened: None,
+            method: Method::SockOps,
             identity: None,
+            process_source: None,
             owner: None,
             owner_source: None,
+            heard: event.at,
             progress,
             community: community_id::hash(local, remote, community_id::TCP),
+            told: None,
             process: None,
             places: None,
             who: None,
@@ -79,21 +92,32 @@ impl Flow {
     }
 
     /// Takes an owner from the socket itself, unless one is known.
-    fn set_owner(&mut self, uid: Option<u32>) {
+    fn set_owner(&mut self, uid: Option<u32>, source: OwnerSource) {
         if self.owner.is_none() && uid.is_some() {
             self.owner = uid;
-            self.owner_source = Some(OwnerSource::SkUid);
+            self.owner_source = Some(source);
         }
     }
 
     /// Takes the task that opened the socket, and from it the owner: the socket's own uid, else the task's.
     fn set_opener(&mut self, identity: &Identity) {
         self.identity = Some(*identity);
-        self.set_owner((identity.known & KNOWN_OWNER != 0).then_some(identity.owner_uid));
-        if self.owner.is_none() && identity.known & KNOWN_TASK_UID != 0 {
-            self.owner = Some(identity.task_uid);
-            self.owner_source = Some(OwnerSource::TaskUid);
-        }
+        self.process_source = Some(ProcessSource::Connect);
+        let known = |bit, uid| (identity.known & bit != 0).then_some(uid);
+        self.set_owner(known(KNOWN_OWNER, identity.owner_uid), OwnerSource::SkUid);
+        self.set_owner(known(KNOWN_TASK_UID, identity.task_uid), OwnerSource::TaskUid);
+    }
+
+    /// A connection that was open before anything was seen of it.
+    fn existing(event: &Event, existing: &Existing) -> Self {
+        let progress = if existing.is_established { Progress::Established } else { Progress::Connecting };
+        let mut flow = Self::new(event, progress, existing.direction);
+        flow.method = Method::SockDiag;
+        flow.set_owner(existing.owner, OwnerSource::SockDiag);
+        flow.identity = existing.holder;
+        flow.process_source = existing.holder.map(|_| ProcessSource::Holder);
+        flow.told = existing.counters;
+        flow
     }
 }
 
@@ -105,6 +129,10 @@ pub struct FlowTable {
     /// The flow that the last event ended.
     ended: Option<Flow>,
     evicted: u64,
+    /// Open flows that only the kernel's list of sockets told of.
+    existing: usize,
+    /// Cookies of flows that ended, while somebody wants to know.
+    ended_cookies: Option<HashSet<u64>>,
 }
 
 /// What one event did to the table.
@@ -123,6 +151,8 @@ impl FlowTable {
             listeners: Listeners::default(),
             ended: None,
             evicted: 0,
+            existing: 0,
+            ended_cookies: None,
         }
     }
 
@@ -143,13 +173,73 @@ impl FlowTable {
         self.evicted
     }
 
-    /// Takes in one event; `None` for events that belong to no connection (`listen`).
+    /// Whether a flow is open that only the kernel's list of sockets told of.
+    #[must_use]
+    pub fn has_existing(&self) -> bool {
+        self.existing > 0
+    }
+
+    /// Whether no further flow fits without another one making room.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.flows.len() >= self.capacity
+    }
+
+    #[must_use]
+    pub fn contains(&self, cookie: u64) -> bool {
+        self.flows.contains(&cookie)
+    }
+
+    /// Begins to remember which flows end.
+    pub fn remember_ended(&mut self) {
+        self.ended_cookies = Some(HashSet::new());
+    }
+
+    /// The cookies of the flows that ended since [`Self::remember_ended`]; stops remembering.
+    pub fn take_ended(&mut self) -> HashSet<u64> {
+        self.ended_cookies.take().unwrap_or_default()
+    }
+
+    /// Flows that were open before `taken` and are not among the cookies that the kernel listed then, in one of
+    /// `namespaces`. Those that only the kernel's list told of, or, with `all`, also those whose events were seen.
+    #[must_use]
+    pub fn absent(
+        &self,
+        listed: &HashSet<u64>,
+        namespaces: &HashSet<u32>,
+        taken: BootTime,
+        all: bool,
+    ) -> Vec<(u64, Tuple)> {
+        let is_absent = |flow: &&Flow| {
+            (all || flow.method == Method::SockDiag)
+                && flow.heard < taken
+                && flow.tuple.netns.is_some_and(|netns| namespaces.contains(&netns))
+                && !listed.contains(&flow.cookie)
+        };
+        self.flows
+            .iter()
+            .map(|(_, flow)| flow)
+            .filter(is_absent)
+            .map(|flow| (flow.cookie, flow.tuple))
+            .collect()
+    }
+
+    /// Takes in one event; `None` for events that belong to no connection (`listen`), and for those that tell nothing
+    /// new.
     pub fn track(&mut self, event: &Event) -> Option<Step<'_>> {
         match &event.what {
             What::Listen(identity) => {
-                self.listeners.add(&event.tuple, *identity);
+                self.listeners.add(&event.tuple, *identity, ProcessSource::Listen);
                 None
             }
+            What::Listening(identity) => {
+                self.listeners.add(&event.tuple, *identity, ProcessSource::Holder);
+                None
+            }
+            What::Existing(_) if self.flows.contains(&event.cookie) => None,
+            What::Existing(existing) => self.insert(Flow::existing(event, existing)),
+            What::Sample(counters) => self.sample(event, counters),
+            What::Gone => self.flows.contains(&event.cookie).then(|| self.end(event, None, None)),
             What::Connect(identity) => {
                 let mut flow = Flow::new(event, Progress::Connecting, Some(Direction::Egress));
                 flow.opened = Some(event.at);
@@ -157,13 +247,13 @@ impl FlowTable {
                 self.insert(flow)
             }
             What::Established(ready) => self.continue_or_begin(event, Direction::Egress, |flow| {
-                flow.set_owner(ready.owner);
+                flow.set_owner(ready.owner, OwnerSource::SkUid);
             }),
             What::Accept(ready) => {
                 let mut flow = Flow::new(event, Progress::Established, Some(Direction::Ingress));
                 flow.opened = Some(event.at);
-                flow.set_owner(ready.owner);
-                flow.identity = self.listeners.find(&event.tuple, ready.owner);
+                flow.set_owner(ready.owner, OwnerSource::SkUid);
+                (flow.identity, flow.process_source) = self.listeners.find(&event.tuple, ready.owner).unzip();
                 self.insert(flow)
             }
             What::Failed(ending) => Some(self.end(event, Some(Direction::Egress), ending.owner)),
@@ -184,6 +274,7 @@ impl FlowTable {
         }
         let flow = self.flows.get_mut(&event.cookie)?;
         flow.progress = Progress::Established;
+        flow.heard = event.at;
         // The local address of a socket bound to "any" is known only now.
         if flow.tuple != event.tuple {
             let known = Flow::new(event, flow.progress, flow.direction);
@@ -195,21 +286,51 @@ impl FlowTable {
         Some(Step { flow, evicted: None })
     }
 
+    /// `None` unless the connection is known and has moved something since that was told.
+    fn sample(&mut self, event: &Event, counters: &Counters) -> Option<Step<'_>> {
+        let moved = |told: &Counters| {
+            (told.bytes_acked, told.bytes_received) != (counters.bytes_acked, counters.bytes_received)
+        };
+        // Looking does not count as a sign of life of the connection.
+        if self.flows.peek(&event.cookie)?.told.as_ref().is_some_and(|told| !moved(told)) {
+            return None;
+        }
+        let flow = self.flows.get_mut(&event.cookie)?;
+        flow.heard = event.at;
+        let is_first = flow.told.replace(*counters).is_none();
+        // The first look tells where it stands: only what it moves from then on is worth a record.
+        (!is_first || counters.bytes_acked > 1 || counters.bytes_received > 0)
+            .then_some(Step { flow, evicted: None })
+    }
+
     fn end(&mut self, event: &Event, direction: Option<Direction>, owner: Option<u32>) -> Step<'_> {
-        let mut flow =
-            self.flows.pop(&event.cookie).unwrap_or_else(|| Flow::new(event, Progress::Ended, direction));
+        let known = self.flows.pop(&event.cookie);
+        self.left(known.as_ref());
+        let mut flow = known.unwrap_or_else(|| Flow::new(event, Progress::Ended, direction));
+        if let Some(ended) = &mut self.ended_cookies {
+            ended.insert(event.cookie);
+        }
         flow.progress = Progress::Ended;
-        flow.set_owner(owner);
+        flow.set_owner(owner, OwnerSource::SkUid);
         Step { flow: self.ended.insert(flow), evicted: None }
     }
 
     fn insert(&mut self, flow: Flow) -> Option<Step<'_>> {
         let cookie = flow.cookie;
-        let is_new = self.flows.put(cookie, flow).is_none();
+        self.existing += usize::from(flow.method == Method::SockDiag);
+        let replaced = self.flows.put(cookie, flow);
+        self.left(replaced.as_ref());
+        let is_new = replaced.is_none();
         let evicted = (is_new && self.flows.len() > self.capacity).then(|| self.flows.pop_lru()).flatten();
         let evicted = evicted.map(|(_, flow)| flow);
+        self.left(evicted.as_ref());
         self.evicted += u64::from(evicted.is_some());
         Some(Step { flow: self.flows.get_mut(&cookie)?, evicted })
+    }
+
+    /// A flow has left the table.
+    fn left(&mut self, flow: Option<&Flow>) {
+        self.existing -= usize::from(flow.is_some_and(|flow| flow.method == Method::SockDiag));
     }
 }
 

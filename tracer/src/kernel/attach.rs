@@ -7,7 +7,8 @@ use std::fs::File;
 use std::io;
 
 use aya::maps::{Map, MapData, PerCpuArray, RingBuf};
-use aya::programs::{CgroupAttachMode, ProgramError, SockOps};
+use aya::programs::raw_trace_point::RawTracePointLinkId;
+use aya::programs::{CgroupAttachMode, ProgramError, RawTracePoint, SockOps};
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use thiserror::Error;
 use tracer_ebpf::abi::{Config, Offsets};
@@ -19,6 +20,9 @@ use super::features::{CgroupRoot, Features};
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tracer-programs.o"));
 
 const PROGRAM: &str = "tracer_sock_ops";
+const SET_STATE: &str = "tracer_set_state";
+/// The raw tracepoint of [`SET_STATE`].
+const SET_STATE_HOOK: &str = "inet_sock_set_state";
 
 #[derive(Debug, Error)]
 pub enum AttachError {
@@ -71,11 +75,43 @@ pub struct Attached {
     pub counters: Counters,
     /// Owns programs and links.
     ebpf: Option<Ebpf>,
+    /// Present while the ends of connections that were open before the start are watched.
+    set_state: Option<RawTracePointLinkId>,
 }
 
 impl Attached {
+    /// Watches the ends of connections that were open before the start.
+    ///
+    /// # Errors
+    /// When the kernel refuses; their ends are noticed later then, in the list of open sockets.
+    pub fn watch_existing(&mut self) -> Result<(), AttachError> {
+        if self.set_state.is_some() {
+            return Ok(());
+        }
+        let refused_attach = |error: ProgramError| AttachError::Refused { program: SET_STATE, error };
+        let Some(ebpf) = &mut self.ebpf else { return Ok(()) };
+        let program = ebpf.program_mut(SET_STATE).ok_or(AttachError::Object(SET_STATE))?;
+        let program: &mut RawTracePoint = program.try_into().map_err(refused_attach)?;
+        if program.fd().is_err() {
+            program.load().map_err(|error| refused(SET_STATE, error))?;
+        }
+        self.set_state = Some(program.attach(SET_STATE_HOOK).map_err(refused_attach)?);
+        Ok(())
+    }
+
+    /// Ends [`Self::watch_existing`]: the hook costs time at every state change of every socket.
+    pub fn leave_existing(&mut self) {
+        let Some(link) = self.set_state.take() else { return };
+        let program = self.ebpf.as_mut().and_then(|ebpf| ebpf.program_mut(SET_STATE));
+        if let Some(Ok::<&mut RawTracePoint, _>(program)) = program.map(TryInto::try_into) {
+            // Fails only for a link that is not there.
+            let _ = program.detach(link);
+        }
+    }
+
     /// Detaches the programs; ring and counters stay readable.
     pub fn detach(&mut self) {
+        self.set_state = None;
         self.ebpf = None;
     }
 }
@@ -90,7 +126,7 @@ pub fn attach(features: &Features, root: &CgroupRoot, settings: Settings) -> Res
     let program = ebpf.program_mut(PROGRAM).ok_or(AttachError::Object(PROGRAM))?;
     let program: &mut SockOps =
         program.try_into().map_err(|error| AttachError::Refused { program: PROGRAM, error })?;
-    program.load().map_err(refused)?;
+    program.load().map_err(|error| refused(PROGRAM, error))?;
 
     let path = root.path.display().to_string();
     let cgroup = File::open(&root.path).map_err(|error| AttachError::Cgroup { root: path.clone(), error })?;
@@ -108,6 +144,7 @@ pub fn attach(features: &Features, root: &CgroupRoot, settings: Settings) -> Res
         ring: ring.ok_or(AttachError::Object("EVENTS"))?,
         counters: Counters::new(counters.ok_or(AttachError::Object("COUNTERS"))?),
         ebpf: Some(ebpf),
+        set_state: None,
     })
 }
 
@@ -123,7 +160,7 @@ fn load(offsets: Offsets, settings: Settings) -> Result<Ebpf, AttachError> {
 }
 
 /// Tells a verdict of the verifier, which leaves a log, from a refusal before it.
-fn refused(error: ProgramError) -> AttachError {
+fn refused(program: &'static str, error: ProgramError) -> AttachError {
     if let ProgramError::LoadError { verifier_log, .. } = &error {
         let log = verifier_log.to_string();
         let is_verdict = |line: &&str| {
@@ -133,10 +170,10 @@ fn refused(error: ProgramError) -> AttachError {
                 && !line.contains("stack depth")
         };
         if let Some(last) = log.lines().rfind(is_verdict) {
-            return AttachError::Verify { program: PROGRAM, last_words: last.trim().to_owned() };
+            return AttachError::Verify { program, last_words: last.trim().to_owned() };
         }
     }
-    AttachError::Refused { program: PROGRAM, error }
+    AttachError::Refused { program, error }
 }
 
 fn take(ebpf: &mut Ebpf, name: &str) -> Option<Map> {

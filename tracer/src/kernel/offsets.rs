@@ -58,6 +58,23 @@ const ROWS: &[Row<'static>] = &[
     ("sock.sk_net", &[("sock", &["__sk_common", "skc_net"])], |o| &mut o.sock_net),
     ("net.ns.inum", &[("net", &["ns", "inum"])], |o| &mut o.net_inum),
     ("tcp_sock.write_seq", &[("tcp_sock", &["write_seq"])], |o| &mut o.tcp_write_seq),
+    ("sock.sk_cookie", &[("sock", &["__sk_common", "skc_cookie"])], |o| &mut o.sock_cookie),
+    ("sock.sk_protocol", &[("sock", &["sk_protocol"])], |o| &mut o.sock_protocol),
+    ("sock.sk_family", &[("sock", &["__sk_common", "skc_family"])], |o| &mut o.sock_family),
+    ("sock.sk_dport", &[("sock", &["__sk_common", "skc_dport"])], |o| &mut o.sock_dport),
+    ("sock.sk_num", &[("sock", &["__sk_common", "skc_num"])], |o| &mut o.sock_num),
+    ("sock.sk_daddr", &[("sock", &["__sk_common", "skc_daddr"])], |o| &mut o.sock_daddr),
+    ("sock.sk_rcv_saddr", &[("sock", &["__sk_common", "skc_rcv_saddr"])], |o| &mut o.sock_rcv_saddr),
+    ("sock.sk_v6_daddr", &[("sock", &["__sk_common", "skc_v6_daddr"])], |o| &mut o.sock_v6_daddr),
+    ("sock.sk_v6_rcv_saddr", &[("sock", &["__sk_common", "skc_v6_rcv_saddr"])], |o| &mut o.sock_v6_rcv_saddr),
+    ("tcp_sock.bpf_sock_ops_cb_flags", &[("tcp_sock", &["bpf_sock_ops_cb_flags"])], |o| &mut o.tcp_cb_flags),
+    ("tcp_sock.bytes_received", &[("tcp_sock", &["bytes_received"])], |o| &mut o.tcp_bytes_received),
+    ("tcp_sock.bytes_acked", &[("tcp_sock", &["bytes_acked"])], |o| &mut o.tcp_bytes_acked),
+    ("tcp_sock.segs_in", &[("tcp_sock", &["segs_in"])], |o| &mut o.tcp_segs_in),
+    ("tcp_sock.segs_out", &[("tcp_sock", &["segs_out"])], |o| &mut o.tcp_segs_out),
+    ("tcp_sock.srtt_us", &[("tcp_sock", &["srtt_us"])], |o| &mut o.tcp_srtt_us),
+    ("tcp_sock.total_retrans", &[("tcp_sock", &["total_retrans"])], |o| &mut o.tcp_total_retrans),
+    ("tcp_sock.snd_una", &[("tcp_sock", &["snd_una"])], |o| &mut o.tcp_snd_una),
 ];
 
 /// Searches one blob for every field.

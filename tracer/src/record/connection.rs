@@ -4,10 +4,15 @@ use std::net::IpAddr;
 
 use super::*;
 use crate::clock::{BootTime, Clock};
-use crate::event::{Ending, What};
-use crate::flow::end::{Verdict, Volume, verdict, volume};
+use crate::event::{Counters, Ending, What};
+use crate::flow::end::{Verdict, Volume, verdict, volume, volume_so_far};
 use crate::flow::{Flow, community_id};
 use crate::tally::Kind;
+
+/// ECS `event.type`.
+const START: &[&str] = &["connection", "start"];
+const INFO: &[&str] = &["connection", "info"];
+const END: &[&str] = &["connection", "end"];
 
 /// What is new about a flow.
 pub struct News<'a> {
@@ -16,34 +21,46 @@ pub struct News<'a> {
     pub kind: Kind,
     types: &'static [&'static str],
     rtt_us: Option<u32>,
-    ending: Option<&'a Ending>,
+    figures: Figures<'a>,
+}
+
+/// The kernel's figures that came with it.
+#[derive(Clone, Copy)]
+enum Figures<'a> {
+    None,
+    /// At the end.
+    Ending(&'a Ending),
+    /// While it goes on.
+    SoFar(&'a Counters),
 }
 
 impl<'a> News<'a> {
     /// The table was full and this flow had to go.
-    pub const EVICTED: News<'static> = News {
-        action: Action::Close,
-        kind: Kind::Evicted,
-        types: &["connection", "end"],
-        rtt_us: None,
-        ending: None,
-    };
+    pub const EVICTED: News<'static> =
+        News { action: Action::Close, kind: Kind::Evicted, types: END, rtt_us: None, figures: Figures::None };
 
     /// `None` for events that are about no connection.
     #[must_use]
     pub fn of(what: &'a What) -> Option<Self> {
-        let start: &[&str] = &["connection", "start"];
-        let info: &[&str] = &["connection", "info"];
-        let end: &[&str] = &["connection", "end"];
-        let (action, kind, types, rtt_us, ending) = match what {
-            What::Connect(_) => (Action::Connect, Kind::Connect, start, None, None),
-            What::Established(ready) => (Action::Established, Kind::Established, info, ready.rtt_us, None),
-            What::Accept(ready) => (Action::Accept, Kind::Accept, start, ready.rtt_us, None),
-            What::Failed(ending) => (Action::Failed, Kind::Failed, end, ending.rtt_us, Some(ending)),
-            What::Close(ending) => (Action::Close, Kind::Close, end, ending.rtt_us, Some(ending)),
-            What::Listen(_) => return None,
+        use Figures::{Ending, None as NoFigures, SoFar};
+        let rtt = |counters: &Counters| (counters.rtt_us != 0).then_some(counters.rtt_us);
+        let (action, kind, types, rtt_us, figures) = match what {
+            What::Connect(_) => (Action::Connect, Kind::Connect, START, None, NoFigures),
+            What::Established(ready) => {
+                (Action::Established, Kind::Established, INFO, ready.rtt_us, NoFigures)
+            }
+            What::Accept(ready) => (Action::Accept, Kind::Accept, START, ready.rtt_us, NoFigures),
+            What::Failed(ending) => (Action::Failed, Kind::Failed, END, ending.rtt_us, Ending(ending)),
+            What::Close(ending) => (Action::Close, Kind::Close, END, ending.rtt_us, Ending(ending)),
+            What::Existing(existing) => {
+                let figures = existing.counters.as_ref().map_or(NoFigures, SoFar);
+                (Action::Existing, Kind::Existing, INFO, existing.counters.as_ref().and_then(rtt), figures)
+            }
+            What::Sample(counters) => (Action::Sample, Kind::Sample, INFO, rtt(counters), SoFar(counters)),
+            What::Gone => (Action::Close, Kind::Unseen, END, None, NoFigures),
+            What::Listen(_) | What::Listening(_) => return None,
         };
-        Some(Self { action, kind, types, rtt_us, ending })
+        Some(Self { action, kind, types, rtt_us, figures })
     }
 
     fn outcome(&self, verdict: &Verdict) -> Outcome {
@@ -52,7 +69,7 @@ impl<'a> News<'a> {
             Action::Failed => Outcome::Failure,
             Action::Close => match verdict.end {
                 Some(End::Closed) => Outcome::Success,
-                Some(End::Evicted) | None => Outcome::Unknown,
+                Some(End::Evicted | End::Unseen) | None => Outcome::Unknown,
                 Some(_) => Outcome::Failure,
             },
             _ => Outcome::Unknown,
@@ -71,7 +88,11 @@ pub fn with_record(
     use_it: impl FnOnce(&Record<'_>),
 ) {
     let end = end_of(news);
-    let figures = news.ending.map(|ending| volume(ending, flow.direction));
+    let figures = match news.figures {
+        Figures::None => None,
+        Figures::Ending(ending) => Some(volume(ending, flow.direction)),
+        Figures::SoFar(counters) => Some(volume_so_far(counters, flow.direction)),
+    };
     let age = flow.opened.map(|opened| at.since(opened));
     let ends = flow.places.as_ref().map(|places| endpoints(flow, places, figures));
     let (source, destination) = ends.unzip();
@@ -103,7 +124,11 @@ pub fn with_record(
             direction: flow.direction,
             community_id: Some(community_id::format(&flow.community)),
             rtt_us: news.rtt_us,
-            retransmits: news.ending.map(|ending| ending.retransmits),
+            retransmits: match news.figures {
+                Figures::None => None,
+                Figures::Ending(ending) => Some(ending.retransmits),
+                Figures::SoFar(counters) => Some(counters.retransmits),
+            },
         }),
         source,
         destination,
@@ -115,11 +140,13 @@ pub fn with_record(
 }
 
 fn end_of(news: &News<'_>) -> Verdict {
-    match (news.ending, news.action) {
-        (Some(ending), _) => verdict(ending),
-        (None, Action::Close) => Verdict { end: Some(End::Evicted), ..Verdict::default() },
-        (None, _) => Verdict::default(),
-    }
+    let end = match (news.figures, news.kind) {
+        (Figures::Ending(ending), _) => return verdict(ending),
+        (_, Kind::Evicted) => Some(End::Evicted),
+        (_, Kind::Unseen) => Some(End::Unseen),
+        _ => None,
+    };
+    Verdict { end, ..Verdict::default() }
 }
 
 /// Source and destination: the source is the end that opened the connection, or the local one when that is unknown.
@@ -134,7 +161,7 @@ fn endpoints<'a>(
         local.bytes = figures.bytes_sent;
         local.packets = figures.packets_sent;
         remote.bytes = figures.bytes_received;
-        remote.packets = Some(figures.packets_received);
+        remote.packets = figures.packets_received;
     }
     match flow.direction {
         Some(Direction::Ingress) => (remote, local),

@@ -71,7 +71,8 @@ fn process<'a>(
     Some(ProcessObject {
         pid: identity.pid,
         name: comm?,
-        thread: Some(ThreadObject { id: identity.tid }),
+        // A process that holds the socket stands there as a whole.
+        thread: (identity.tid != 0).then_some(ThreadObject { id: identity.tid }),
         executable: process.and_then(|process| process.executable.as_deref()),
         command_line: process.and_then(|process| process.command_line.as_deref()),
         parent: process
@@ -92,13 +93,14 @@ fn app_object<'a>(app: &App<'a>) -> AppObject<'a> {
 
 fn attribution(flow: &Flow) -> Attribution {
     let task = flow.identity.is_some_and(|identity| identity.known & KNOWN_TASK != 0);
-    let process = task.then_some(match flow.direction {
-        Some(Direction::Ingress) => ProcessSource::Listen,
-        _ => ProcessSource::Connect,
-    });
     let confidence = flow.owner_source.map(|source| match source {
-        OwnerSource::SkUid => Confidence::Certain,
+        OwnerSource::SkUid | OwnerSource::SockDiag => Confidence::Certain,
         OwnerSource::TaskUid => Confidence::Likely,
     });
-    Attribution { method: Method::SockOps, owner: flow.owner_source, process, confidence }
+    Attribution {
+        method: flow.method,
+        owner: flow.owner_source,
+        process: flow.process_source.filter(|_| task),
+        confidence,
+    }
 }

@@ -9,7 +9,7 @@ use crate::clock::Clock;
 use crate::enrich::Enricher;
 use crate::enrich::process::Process;
 use crate::flow::Flow;
-use crate::record::{OwnerSource, WhoText};
+use crate::record::{Method, OwnerSource, ProcessSource, WhoText};
 
 /// Owners remembered; some 600 bytes each.
 const CAPACITY: usize = 1024;
@@ -20,7 +20,8 @@ struct Key {
     identity: Option<Identity>,
     owner: Option<u32>,
     owner_source: Option<OwnerSource>,
-    is_ingress: bool,
+    process_source: Option<ProcessSource>,
+    method: Method,
 }
 
 struct Entry {
@@ -47,7 +48,8 @@ impl WhoCache {
             identity: flow.identity,
             owner: flow.owner,
             owner_source: flow.owner_source,
-            is_ingress: flow.direction == Some(crate::record::Direction::Ingress),
+            process_source: flow.process_source,
+            method: flow.method,
         };
         let same = |one: &Option<Arc<Process>>| match (one, &flow.process) {
             (Some(one), Some(other)) => Arc::ptr_eq(one, other),

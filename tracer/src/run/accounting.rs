@@ -41,6 +41,12 @@ impl Accounting {
         self.output != self.told_output || self.decode != self.told_decode || self.kernel != self.told_kernel
     }
 
+    /// Whether the kernel lost events that the stream was not told of yet.
+    #[must_use]
+    pub fn has_lost_kernel_events(&self) -> bool {
+        self.kernel != self.told_kernel
+    }
+
     /// What was lost since the last time this was [`Self::told`].
     #[must_use]
     pub fn news(&self) -> LostObject {

@@ -8,17 +8,22 @@ use rustix::time::{ClockId, clock_gettime};
 use tokio::time::Instant;
 
 use super::accounting::Accounting;
+use super::census::Census;
 use super::reload::Reloaded;
 use crate::clock::{Clock, Timestamp};
+use crate::event::{Event, What};
 use crate::kernel::attach::Attached;
 use crate::pipeline::Pipeline;
-use crate::record::{Action, StreamObject, TotalsObject};
+use crate::record::{Action, StreamObject, TotalsObject, Transport};
 use crate::sink::output::{Ended, FLUSH_BYTES, Output};
 use crate::source::decode::decode;
-use crate::tally::Tally;
+use crate::source::snapshot;
+use crate::tally::{Kind, Tally};
 
 /// Events taken in one go, so that signals are looked at in between.
 const BATCH: u64 = 4096;
+/// Batches after which a census does not wait for the ring to be empty: many times what the ring holds.
+const MOST_BATCHES: usize = 256;
 /// More events than this within one [`REST`] are a burst (10,000 a second). More are on their way: letting them gather
 /// costs less than being woken for each, here and in the hooks, which wake nobody while the ring is not empty.
 const BURST: u64 = 100;
@@ -34,6 +39,13 @@ pub struct Session {
     accounting: Accounting,
     started: Timestamp,
     next_check: Option<Instant>,
+    include_loopback: bool,
+    /// The kernel refused the program for them.
+    cannot_watch_existing: bool,
+    /// Connections over loopback that were open before the start and are left out.
+    existing_loopback: u64,
+    /// Events were lost since the last census: flows whose end was among them are still in the table.
+    needs_census: bool,
     /// Events since `window_start`.
     window_events: u64,
     window_start: Instant,
@@ -47,7 +59,13 @@ pub enum Drained {
 }
 
 impl Session {
-    pub fn new(attached: Attached, pipeline: Pipeline, output: Output, started: Timestamp) -> Self {
+    pub fn new(
+        attached: Attached,
+        pipeline: Pipeline,
+        output: Output,
+        started: Timestamp,
+        include_loopback: bool,
+    ) -> Self {
         Self {
             attached,
             pipeline,
@@ -55,6 +73,10 @@ impl Session {
             accounting: Accounting::default(),
             started,
             next_check: None,
+            include_loopback,
+            cannot_watch_existing: false,
+            existing_loopback: 0,
+            needs_census: false,
             window_events: 0,
             window_start: Instant::now(),
         }
@@ -128,12 +150,30 @@ impl Session {
         }
     }
 
+    /// Begins to watch how connections end that were open before the start.
+    pub fn watch_existing(&mut self) {
+        if self.cannot_watch_existing {
+            return;
+        }
+        if let Err(error) = self.attached.watch_existing() {
+            self.cannot_watch_existing = true;
+            let message = format!(
+                "the ends of connections that were open before the start are noticed late, without their figures: {error}"
+            );
+            self.warn(&[message]);
+        }
+    }
+
     /// Reads the programs' counters and tells the stream what was lost.
     pub fn check_losses(&mut self) {
         self.next_check = None;
+        if !self.pipeline.flows.has_existing() {
+            self.attached.leave_existing();
+        }
         if let Ok(totals) = self.attached.counters.read() {
             self.accounting.kernel_counters(&totals);
         }
+        self.needs_census |= self.accounting.has_lost_kernel_events();
         if self.accounting.has_news() && !self.tell_losses() {
             // No room even for that: try again later.
             self.next_check = Some(Instant::now() + CHECK_AFTER);
@@ -163,6 +203,74 @@ impl Session {
         }
         for message in warnings {
             self.report(Action::Warning, StreamObject { message: Some(message), ..StreamObject::default() });
+        }
+    }
+
+    /// Whether a connection is open.
+    pub fn has_open_flows(&self) -> bool {
+        !self.pipeline.flows.is_empty()
+    }
+
+    /// Whether events were lost, so that the table of flows must be compared with the kernel's list of sockets.
+    pub fn needs_census(&self) -> bool {
+        self.needs_census
+    }
+
+    /// Compares the flow table with the kernel's list of sockets: tells of connections that nothing was heard of, of what
+    /// the others moved, and of those that are gone.
+    pub fn compare(&mut self, census: &Census, is_first: bool) {
+        let lost_events = std::mem::take(&mut self.needs_census);
+        let Census { taken, snapshot } = census;
+        let clock = Clock::read();
+        let (known, new): (Vec<_>, Vec<_>) = snapshot
+            .sockets
+            .iter()
+            .filter(|socket| socket.transport == Transport::Tcp)
+            .partition(|socket| self.pipeline.flows.contains(socket.cookie));
+        let (loopback, new): (Vec<_>, Vec<_>) =
+            new.into_iter().partition(|socket| socket.is_loopback() && !self.include_loopback);
+        if is_first {
+            self.existing_loopback = loopback.len() as u64;
+        }
+        let (listening, existing): (Vec<_>, Vec<_>) = snapshot::events(&new, *taken)
+            .into_iter()
+            .partition(|event| matches!(event.what, What::Listening(_)));
+        // First, because the ring may hold connections that these accepted.
+        for event in listening {
+            self.pipeline.handle(&event, clock);
+        }
+        // Everything that happened until the list was read is in the ring: afterwards the table is as new as the list.
+        self.pipeline.flows.remember_ended();
+        for _ in 0..MOST_BATCHES {
+            if self.drain() == Drained::Empty {
+                break;
+            }
+        }
+        let ended = self.pipeline.flows.take_ended();
+        for socket in known {
+            if let Some(counters) = socket.counters {
+                self.pipeline.handle(&socket.event(*taken, What::Sample(counters)), clock);
+            }
+        }
+        for event in existing {
+            // A full table would only trade one connection for the other.
+            if !self.pipeline.flows.is_full() && !ended.contains(&event.cookie) {
+                self.pipeline.handle(&event, clock);
+            }
+        }
+        let listed = snapshot.sockets.iter().map(|socket| socket.cookie).collect();
+        for (cookie, tuple) in self.pipeline.flows.absent(&listed, &snapshot.namespaces, *taken, lost_events)
+        {
+            self.pipeline.handle(&Event { at: *taken, cookie, tuple, what: What::Gone }, clock);
+        }
+        self.flush();
+        if self.pipeline.flows.has_existing() {
+            self.watch_existing();
+        } else {
+            self.attached.leave_existing();
+        }
+        if is_first {
+            self.warn(&snapshot.failures);
         }
     }
 
@@ -224,12 +332,15 @@ impl Session {
 
     fn totals(&self, kernel: &crate::kernel::counters::Totals) -> TotalsObject {
         let cpu = clock_gettime(ClockId::ProcessCPUTime);
+        let mut loopback = Tally::from_kinds(kernel.map(|counter| counter.skipped));
+        loopback[Kind::Existing] = self.existing_loopback;
+        let loopback = loopback.by_name();
         let milliseconds = cpu.tv_sec.saturating_mul(1000).saturating_add(cpu.tv_nsec / 1_000_000);
         TotalsObject {
             records: self.accounting.written.by_name(),
             kernel_events: Tally::from_kinds(kernel.map(|counter| counter.emitted + counter.lost)).by_name(),
             not_shown: self.pipeline.stages.not_shown.by_name(),
-            loopback: Tally::from_kinds(kernel.map(|counter| counter.skipped)).by_name(),
+            loopback,
             cpu_ms: u64::try_from(milliseconds).ok(),
             since: Some(self.started),
         }

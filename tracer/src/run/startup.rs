@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
 use std::path::Path;
 
+use super::census::Census;
 use super::session::Session;
 use crate::cli::FormatArg;
 use crate::clock::Clock;
@@ -52,7 +53,7 @@ pub fn start(config: &Config) -> Result<Session, Failure> {
     let pipeline = Pipeline { flows: FlowTable::new(config.max_flows), stages };
     let databases = pipeline.stages.enricher.geo.databases().to_vec();
     let packages = pipeline.stages.enricher.apps.package_count();
-    let mut session = Session::new(attached, pipeline, output, started);
+    let mut session = Session::new(attached, pipeline, output, started, config.include_loopback);
     let android_root = config.android_root.display().to_string();
     session.report(
         Action::Start,
@@ -78,6 +79,9 @@ pub fn start(config: &Config) -> Result<Session, Failure> {
         },
     );
     session.warn(&warnings);
+    // Before the list is read, so that no end falls between the two.
+    session.watch_existing();
+    session.compare(&Census::take(), true);
     Ok(session)
 }
 

@@ -28,11 +28,13 @@ impl Pretty {
     /// Appends the line of `record`, or nothing when this record says nothing new to a person.
     pub fn render(&self, record: &Record<'_>, line: &mut Vec<u8>) {
         let text = match record.event.action {
-            Action::Established | Action::Failed | Action::Accept => self.connection(record),
+            Action::Established | Action::Failed | Action::Accept | Action::Existing => {
+                self.connection(record)
+            }
             Action::Start | Action::Reload | Action::Loss | Action::Warning | Action::Stop => {
                 self.stream(record)
             }
-            Action::Connect | Action::Close => return,
+            Action::Connect | Action::Close | Action::Sample => return,
         };
         line.extend_from_slice(text.as_bytes());
         line.push(b'\n');
@@ -119,6 +121,7 @@ fn outcome(record: &Record<'_>) -> (&'static str, String) {
     let rtt = rtt.map_or(String::new(), |us| format!(" {}.{} ms", us / 1000, us % 1000 / 100));
     match record.event.action {
         Action::Accept => (GREEN, format!("accepted{rtt}")),
+        Action::Existing => (GREEN, format!("open{rtt}")),
         Action::Failed => {
             let end = record.flow.as_ref().and_then(|flow| flow.end);
             let end = end.and_then(|end| serde_json::to_value(end).ok());

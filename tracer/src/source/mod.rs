@@ -1,3 +1,4 @@
-//! Where events come from: the kernel's ring buffer, decoded with checks.
+//! Where events come from: the kernel's ring buffer, decoded with checks, and its list of open sockets.
 
 pub mod decode;
+pub mod snapshot;

@@ -1,0 +1,90 @@
+//! The end of TCP sockets that were open before the attach: they lack the mark that makes the kernel call `sock_ops`
+//! programs at state changes.
+//!
+//! Everything is read from the socket at offsets of the running kernel's BTF. Only sockets that have a cookie are of
+//! interest: user space gave them one when it listed the open sockets.
+
+use core::ffi::c_void;
+
+use aya_ebpf::bindings::BPF_SOCK_OPS_STATE_CB_FLAG;
+use aya_ebpf::programs::RawTracePointContext;
+use tracer_ebpf::abi::{KIND_TCP_CLOSE, KIND_TCP_FAILED, KNOWN_ERROR, KNOWN_FIN, KNOWN_OWNER, TcpEnd, Tuple};
+
+use crate::emit::{reserve, set, submit};
+use crate::identity::{owner, read};
+use crate::maps::config;
+use crate::tcp::{
+    AF_INET, Address, Closing, MAPPED, TCP_CLOSE, TCP_LISTEN, TCP_SYN_SENT, fin_flags, unwanted, write_netns,
+};
+
+/// include/uapi/linux/in.h
+const IPPROTO_TCP: u16 = 6;
+
+#[inline(always)]
+pub fn observe(ctx: &RawTracePointContext) {
+    // TP_PROTO(const struct sock *sk, const int oldstate, const int newstate)
+    let new_state = ctx.arg::<i32>(2) as u32;
+    let old_state = ctx.arg::<i32>(1) as u32;
+    if new_state != TCP_CLOSE || matches!(old_state, TCP_CLOSE | TCP_LISTEN) {
+        return;
+    }
+    let sk = ctx.arg::<*const c_void>(0) as u64;
+    // Other protocols pass here, too; what follows would be nonsense for them.
+    let protocol = read::<u16>(sk, config!(offsets.sock_protocol));
+    let flags = read::<u8>(sk, config!(offsets.tcp_cb_flags));
+    let cookie = read::<u64>(sk, config!(offsets.sock_cookie));
+    let is_marked = u32::from(flags.value) & BPF_SOCK_OPS_STATE_CB_FLAG != 0;
+    if protocol.value != IPPROTO_TCP || !flags.is_known || is_marked || cookie.value == 0 {
+        return;
+    }
+    ended(sk, cookie.value, old_state);
+}
+
+#[inline(always)]
+fn ended(sk: u64, cookie: u64, old_state: u32) {
+    let is_v4 = u32::from(read::<u16>(sk, config!(offsets.sock_family)).value) == AF_INET;
+    let remote = address(sk, is_v4, config!(offsets.sock_daddr), config!(offsets.sock_v6_daddr));
+    if unwanted(remote) {
+        return;
+    }
+    let kind = if old_state == TCP_SYN_SENT { KIND_TCP_FAILED } else { KIND_TCP_CLOSE };
+    let Some(mut entry) = reserve::<TcpEnd>(kind) else { return };
+    let out = entry.as_mut_ptr();
+    set!(out.cookie = cookie);
+    // SAFETY: a part of the reserved entry.
+    write_tuple(unsafe { &raw mut (*out).tuple }, sk, is_v4, remote);
+    set!(out.bytes_received = read::<u64>(sk, config!(offsets.tcp_bytes_received)).value);
+    set!(out.bytes_acked = read::<u64>(sk, config!(offsets.tcp_bytes_acked)).value);
+    set!(out.segs_in = read::<u32>(sk, config!(offsets.tcp_segs_in)).value);
+    set!(out.segs_out = read::<u32>(sk, config!(offsets.tcp_segs_out)).value);
+    set!(out.srtt_us = read::<u32>(sk, config!(offsets.tcp_srtt_us)).value >> 3);
+    set!(out.retransmits = read::<u32>(sk, config!(offsets.tcp_total_retrans)).value);
+    let owner = owner(sk);
+    let error = read::<u32>(sk, config!(offsets.sock_err));
+    let snd_una = read::<u32>(sk, config!(offsets.tcp_snd_una)).value;
+    let fin = fin_flags(sk, &Closing { old_state, snd_una });
+    set!(out.owner_uid = owner.value);
+    set!(out.error = error.value);
+    set!(out.known = owner.bit(KNOWN_OWNER) | error.bit(KNOWN_ERROR) | fin.bit(KNOWN_FIN));
+    set!(out.old_state = old_state as u16);
+    set!(out.fin = fin.value);
+    submit(kind, entry);
+}
+
+#[inline(always)]
+fn address(sk: u64, is_v4: bool, v4: u32, v6: u32) -> Address {
+    if is_v4 {
+        return [0, 0, MAPPED, read::<u32>(sk, v4).value];
+    }
+    read::<Address>(sk, v6).value
+}
+
+#[inline(always)]
+fn write_tuple(out: *mut Tuple, sk: u64, is_v4: bool, remote: Address) {
+    let local = address(sk, is_v4, config!(offsets.sock_rcv_saddr), config!(offsets.sock_v6_rcv_saddr));
+    set!(out.local as Address = local);
+    set!(out.remote as Address = remote);
+    set!(out.local_port = read::<u16>(sk, config!(offsets.sock_num)).value);
+    set!(out.remote_port = read::<u16>(sk, config!(offsets.sock_dport)).value.swap_bytes());
+    write_netns(out, sk);
+}

@@ -1,0 +1,168 @@
+//! Sockets that are open now, of every network namespace that a process lives in.
+//!
+//! Flows in: the kernel's lists ([`sock_diag`]) and `/proc/*/ns/net`. Flows out: [`Snapshot`].
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use tracer_ebpf::abi::{Identity, KNOWN_OWNER};
+
+use crate::clock::BootTime;
+use crate::enrich::process::holders;
+use crate::event::{Counters, Event, Existing, Tuple, What};
+use crate::flow::end::direction_of;
+use crate::record::{Direction, Transport};
+
+pub mod sock_diag;
+
+use sock_diag::{DumpError, TCP_LISTEN, TCP_SYN_SENT};
+
+/// One open socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Socket {
+    pub cookie: u64,
+    pub transport: Transport,
+    /// `enum tcp_state`; for UDP 1 is connected and 7 is not.
+    pub state: u8,
+    pub tuple: Tuple,
+    /// Uid that owns it; unknown once the process has closed it.
+    pub owner: Option<u32>,
+    /// As in `socket:[N]` below `/proc/PID/fd`; none once the process has closed it.
+    pub inode: Option<u32>,
+    /// TCP only.
+    pub counters: Option<Counters>,
+}
+
+/// What was found, and what could not be looked at.
+#[derive(Debug, Default)]
+pub struct Snapshot {
+    pub sockets: Vec<Socket>,
+    /// Inodes of the network namespaces that were looked at.
+    pub namespaces: HashSet<u32>,
+    /// One sentence for each namespace that could not be looked at.
+    pub failures: Vec<String>,
+}
+
+/// Lists the sockets of every network namespace that a process lives in.
+#[must_use]
+pub fn take() -> Snapshot {
+    // In a thread of its own: it moves from namespace to namespace and ends.
+    let walk = std::thread::Builder::new()
+        .name("snapshot".to_owned())
+        .spawn(|| walk(namespaces(Path::new("/proc"))));
+    let failed = |why: String| Snapshot { failures: vec![why], ..Snapshot::default() };
+    match walk {
+        Ok(thread) => thread.join().unwrap_or_else(|_| failed("the snapshot thread panicked".to_owned())),
+        Err(error) => failed(format!("could not start a thread for the snapshot: {error}")),
+    }
+}
+
+fn walk(namespaces: BTreeMap<u32, File>) -> Snapshot {
+    let mut snapshot = Snapshot::default();
+    for (inode, namespace) in namespaces {
+        match look(inode, &namespace) {
+            Ok(sockets) => {
+                snapshot.sockets.extend(sockets);
+                snapshot.namespaces.insert(inode);
+            }
+            Err(error) => snapshot.failures.push(format!("network namespace {inode}: {error}")),
+        }
+    }
+    snapshot
+}
+
+fn look(inode: u32, namespace: &File) -> Result<Vec<Socket>, DumpError> {
+    // Not needed, and not always allowed, for the namespace that we are in.
+    if own_namespace() != Some(inode) {
+        move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))
+            .map_err(|error| DumpError::Io("enter it", error.into()))?;
+    }
+    sock_diag::dump(Some(inode))
+}
+
+fn own_namespace() -> Option<u32> {
+    inode_of(&File::open("/proc/thread-self/ns/net").ok()?)
+}
+
+fn inode_of(file: &File) -> Option<u32> {
+    use std::os::unix::fs::MetadataExt;
+    u32::try_from(file.metadata().ok()?.ino()).ok()
+}
+
+/// One open file for each network namespace, by its inode. Processes that end meanwhile, or may not be looked at, are
+/// left out.
+fn namespaces(proc: &Path) -> BTreeMap<u32, File> {
+    let mut found = BTreeMap::new();
+    let mut add = |path: &Path| {
+        if let Ok(file) = File::open(path)
+            && let Some(inode) = inode_of(&file)
+        {
+            found.entry(inode).or_insert(file);
+        }
+    };
+    add(&proc.join("thread-self/ns/net"));
+    for entry in std::fs::read_dir(proc).into_iter().flatten().flatten() {
+        if entry.file_name().as_encoded_bytes().iter().all(u8::is_ascii_digit) {
+            add(&entry.path().join("ns/net"));
+        }
+    }
+    found
+}
+
+impl Socket {
+    /// Whether it is connected to this machine itself.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        self.tuple.remote_ip().is_loopback()
+    }
+
+    /// What the list tells of it, as an event.
+    #[must_use]
+    pub fn event(&self, at: BootTime, what: What) -> Event {
+        Event { at, cookie: self.cookie, tuple: self.tuple, what }
+    }
+}
+
+/// Events of open TCP sockets: listeners first, because they tell which connections came in. Looks up which process holds
+/// each. `at` is the time of the snapshot.
+#[must_use]
+pub fn events(sockets: &[&Socket], at: BootTime) -> Vec<Event> {
+    let inodes = sockets.iter().filter_map(|socket| socket.inode).collect();
+    events_with(sockets, &holders(Path::new("/proc"), &inodes), at)
+}
+
+fn events_with(sockets: &[&Socket], holders: &HashMap<u32, Identity>, at: BootTime) -> Vec<Event> {
+    let mut listening = HashSet::new();
+    let mut events = Vec::new();
+    let holder = |socket: &Socket| {
+        let identity = holders.get(&socket.inode?)?;
+        let owner = socket.owner.map(|uid| (uid, KNOWN_OWNER));
+        let (owner_uid, known) = owner.unwrap_or_default();
+        Some(Identity { owner_uid, known: identity.known | known, ..*identity })
+    };
+    for socket in sockets.iter().filter(|socket| socket.state == TCP_LISTEN) {
+        listening.insert((socket.tuple.netns, socket.tuple.local_port));
+        if let Some(identity) = holder(socket) {
+            events.push(socket.event(at, What::Listening(identity)));
+        }
+    }
+    for socket in sockets.iter().filter(|socket| socket.state != TCP_LISTEN) {
+        let is_inbound = listening.contains(&(socket.tuple.netns, socket.tuple.local_port));
+        let direction = match socket.state {
+            TCP_SYN_SENT => Some(Direction::Egress),
+            _ => socket.counters.as_ref().and_then(direction_of),
+        };
+        let existing = Existing {
+            owner: socket.owner,
+            holder: holder(socket),
+            direction: direction.or(is_inbound.then_some(Direction::Ingress)),
+            is_established: socket.state != TCP_SYN_SENT,
+            counters: socket.counters,
+        };
+        events.push(socket.event(at, What::Existing(existing)));
+    }
+    events
+}
