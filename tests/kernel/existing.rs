@@ -173,7 +173,7 @@ fn connections_whose_beginning_was_lost_are_found_again() {
     const CONNECTIONS: usize = 100;
     let _turn = live!();
     let scene = Scene::with(&["--ring-size", "4"]);
-    let listener = Listener::start(&scene.netns, "", "203.0.113.7:5000", 2 * CONNECTIONS as u32, "wait");
+    let listener = Listener::start(&scene.netns, "", "203.0.113.7:5000", 200, "wait");
     let each = "socket=4 connect=203.0.113.7:5000 keep";
     let steps = format!("{}socket=4 wait", format!("{each} ").repeat(CONNECTIONS));
     let tracer = Pid::from_raw(i32::try_from(scene.tracer.pid()).unwrap()).unwrap();

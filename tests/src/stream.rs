@@ -90,10 +90,11 @@ impl Stream {
         let mut written = Counts::new();
         for record in &self.records {
             let kind = match action(record) {
-                "close" if matches!(text(record, "flow.end"), "evicted" | "unseen") => text(record, "flow.end"),
-                kind @ ("connect" | "established" | "accept" | "failed" | "close" | "existing" | "sample") => {
-                    kind
+                "close" if matches!(text(record, "flow.end"), "evicted" | "unseen") => {
+                    text(record, "flow.end")
                 }
+                kind
+                @ ("connect" | "established" | "accept" | "failed" | "close" | "existing" | "sample") => kind,
                 _ => continue,
             };
             *written.entry(kind.to_owned()).or_default() += 1;

@@ -223,4 +223,40 @@ mod tests {
         assert_eq!(sent(Some(Direction::Egress), 1, None), None);
         assert_eq!(sent(Some(Direction::Egress), state::LAST_ACK, None), Some(3));
     }
+
+    #[test]
+    fn the_syn_tells_who_opened_a_connection() {
+        let counters = |bytes_acked, bytes_sent, unacked| Counters {
+            bytes_acked,
+            bytes_sent: Some(bytes_sent),
+            unacked,
+            ..Counters::default()
+        };
+        assert_eq!(direction_of(&counters(101, 100, 0)), Some(Direction::Egress));
+        assert_eq!(direction_of(&counters(100, 100, 0)), Some(Direction::Ingress));
+        assert_eq!(direction_of(&counters(0, 0, 0)), Some(Direction::Ingress));
+        assert_eq!(direction_of(&counters(100, 100, 1)), None, "the SYN and 99 of 100 bytes, or 100 bytes");
+        assert_eq!(direction_of(&counters(50, 100, 1)), None);
+        let fin = Fin { acked: true, received: false };
+        assert_eq!(direction_of(&Counters { fin, ..counters(101, 100, 0) }), Some(Direction::Ingress));
+        assert_eq!(direction_of(&Counters { fin, ..counters(102, 100, 0) }), Some(Direction::Egress));
+        assert_eq!(direction_of(&Counters { bytes_sent: None, ..counters(101, 0, 0) }), None, "before 4.19");
+    }
+
+    #[test]
+    fn syn_and_fin_are_no_payload_of_an_open_connection_either() {
+        let counters = Counters {
+            bytes_acked: 102,
+            bytes_received: 51,
+            segs_in: 7,
+            segs_out: 9,
+            fin: Fin { received: true, acked: true },
+            ..Counters::default()
+        };
+        let volume = volume_so_far(&counters, Some(Direction::Egress));
+        assert_eq!((volume.bytes_sent, volume.bytes_received), (Some(100), Some(50)));
+        assert_eq!((volume.packets_sent, volume.packets_received), (Some(9), Some(7)));
+        let volume = volume_so_far(&counters, None);
+        assert_eq!((volume.bytes_sent, volume.packets_sent), (None, None));
+    }
 }

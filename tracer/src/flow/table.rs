@@ -407,4 +407,57 @@ mod tests {
         assert_eq!((step.flow.direction, step.flow.owner), (Some(Direction::Ingress), Some(5)));
         assert_eq!(step.flow.identity.unwrap().pid, 77);
     }
+
+    fn existing(cookie: u64, counters: Counters) -> Event {
+        let existing = Existing { counters: Some(counters), is_established: true, ..Existing::default() };
+        event(cookie, 10, What::Existing(existing))
+    }
+
+    #[test]
+    fn only_growth_is_worth_a_sample() {
+        let mut table = FlowTable::new(10);
+        let moved = |bytes_acked| Counters { bytes_acked, ..Counters::default() };
+        assert!(table.track(&event(1, 5, What::Sample(moved(3)))).is_none(), "nobody knows it");
+        assert!(table.track(&existing(1, moved(3))).is_some());
+        assert!(table.track(&existing(1, moved(3))).is_none(), "it is known already");
+        assert!(table.track(&event(1, 20, What::Sample(moved(3)))).is_none());
+        assert!(table.track(&event(1, 30, What::Sample(moved(4)))).is_some());
+        assert!(table.track(&event(1, 40, What::Sample(moved(4)))).is_none());
+        table.track(&connect(2, 0));
+        assert!(table.track(&event(2, 50, What::Sample(moved(1)))).is_none(), "its SYN alone is no growth");
+        assert!(table.track(&event(2, 60, What::Sample(moved(9)))).is_some());
+    }
+
+    #[test]
+    fn what_the_list_lacks_is_gone_once_it_was_heard_of_before_the_list() {
+        let mut table = FlowTable::new(10);
+        for cookie in 1..=3 {
+            let mut event = existing(cookie, Counters::default());
+            event.tuple.netns = Some(7);
+            table.track(&event);
+        }
+        let mut seen = connect(4, 0);
+        seen.tuple.netns = Some(7);
+        table.track(&seen);
+        assert!(table.has_existing());
+        let absent = |table: &FlowTable, netns, taken, all| {
+            let listed = HashSet::from([1]);
+            let mut cookies: Vec<_> = table
+                .absent(&listed, &HashSet::from([netns]), BootTime(taken), all)
+                .into_iter()
+                .map(|(cookie, _)| cookie)
+                .collect();
+            cookies.sort_unstable();
+            cookies
+        };
+        assert_eq!(absent(&table, 7, 11, false), [2, 3]);
+        assert_eq!(absent(&table, 7, 11, true), [2, 3, 4], "also those whose end may have been lost");
+        assert_eq!(absent(&table, 7, 10, true), [0; 0], "heard of after the list was read");
+        assert_eq!(absent(&table, 8, 11, true), [0; 0], "another namespace was listed");
+        for cookie in 1..=3 {
+            assert!(table.track(&event(cookie, 20, What::Gone)).is_some());
+        }
+        assert!(!table.has_existing());
+        assert!(table.track(&event(1, 20, What::Gone)).is_none());
+    }
 }

@@ -77,26 +77,21 @@ pub struct Attached {
     ebpf: Option<Ebpf>,
     /// Present while the ends of connections that were open before the start are watched.
     set_state: Option<RawTracePointLinkId>,
+    /// Why their ends cannot be watched.
+    pub ends_refused: Option<AttachError>,
 }
 
 impl Attached {
-    /// Watches the ends of connections that were open before the start.
-    ///
-    /// # Errors
-    /// When the kernel refuses; their ends are noticed later then, in the list of open sockets.
-    pub fn watch_existing(&mut self) -> Result<(), AttachError> {
-        if self.set_state.is_some() {
-            return Ok(());
+    /// Watches the ends of connections that were open before the start, unless the kernel refused that before. Where it
+    /// does, they are noticed later, in the list of open sockets.
+    pub fn watch_existing(&mut self) {
+        if self.set_state.is_none() && self.ends_refused.is_none() {
+            match self.ebpf.as_mut().map(attach_set_state) {
+                Some(Ok(link)) => self.set_state = Some(link),
+                Some(Err(error)) => self.ends_refused = Some(error),
+                None => {}
+            }
         }
-        let refused_attach = |error: ProgramError| AttachError::Refused { program: SET_STATE, error };
-        let Some(ebpf) = &mut self.ebpf else { return Ok(()) };
-        let program = ebpf.program_mut(SET_STATE).ok_or(AttachError::Object(SET_STATE))?;
-        let program: &mut RawTracePoint = program.try_into().map_err(refused_attach)?;
-        if program.fd().is_err() {
-            program.load().map_err(|error| refused(SET_STATE, error))?;
-        }
-        self.set_state = Some(program.attach(SET_STATE_HOOK).map_err(refused_attach)?);
-        Ok(())
     }
 
     /// Ends [`Self::watch_existing`]: the hook costs time at every state change of every socket.
@@ -116,7 +111,17 @@ impl Attached {
     }
 }
 
-/// Loads and attaches.
+fn attach_set_state(ebpf: &mut Ebpf) -> Result<RawTracePointLinkId, AttachError> {
+    let refused_attach = |error: ProgramError| AttachError::Refused { program: SET_STATE, error };
+    let program = ebpf.program_mut(SET_STATE).ok_or(AttachError::Object(SET_STATE))?;
+    let program: &mut RawTracePoint = program.try_into().map_err(refused_attach)?;
+    if program.fd().is_err() {
+        program.load().map_err(|error| refused(SET_STATE, error))?;
+    }
+    program.attach(SET_STATE_HOOK).map_err(refused_attach)
+}
+
+/// Loads and attaches everything, the hook for connections that are open already included.
 ///
 /// # Errors
 /// Says which step the kernel refused, on what, and why.
@@ -140,12 +145,15 @@ pub fn attach(features: &Features, root: &CgroupRoot, settings: Settings) -> Res
     start_kernel_log(&mut ebpf);
     let ring = take(&mut ebpf, "EVENTS").and_then(|map| RingBuf::try_from(map).ok());
     let counters = take(&mut ebpf, "COUNTERS").and_then(|map| PerCpuArray::try_from(map).ok());
-    Ok(Attached {
+    let mut attached = Attached {
         ring: ring.ok_or(AttachError::Object("EVENTS"))?,
         counters: Counters::new(counters.ok_or(AttachError::Object("COUNTERS"))?),
         ebpf: Some(ebpf),
         set_state: None,
-    })
+        ends_refused: None,
+    };
+    attached.watch_existing();
+    Ok(attached)
 }
 
 fn load(offsets: Offsets, settings: Settings) -> Result<Ebpf, AttachError> {

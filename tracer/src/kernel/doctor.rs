@@ -52,7 +52,7 @@ pub fn examine(features: &Features) -> Report {
         _ => None,
     };
     let result = match &attempt {
-        Some(Ok(_)) => AttachResult::Attached,
+        Some(Ok(attached)) => AttachResult::of(attached),
         Some(Err(error)) => AttachResult::Refused(error),
         None => AttachResult::NotTried(&obstacles),
     };

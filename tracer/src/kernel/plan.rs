@@ -6,21 +6,38 @@
 use rustix::thread::CapabilitySet;
 use tracer_ebpf::abi::{OFFSET_UNKNOWN, Offsets};
 
-use super::attach::AttachError;
+use super::attach::{AttachError, Attached};
 use super::features::{Features, NEEDED_CAPABILITIES, OLDEST_KERNEL};
 use crate::record::{CapabilityObject, RefusedTier};
 
 const SOCK_OPS: &str = "sock_ops";
+const SOCK_DIAG: &str = "sock_diag";
+const SOCK_DIAG_AND_TRACEPOINT: &str = "sock_diag+inet_sock_set_state";
 const BTF_OFFSET: &str = "btf_offset";
 const TASK_UID: &str = "task_uid";
 const TASK_FIELDS: &str = "task_fields";
 
 /// How the result of the attach reads for the plan.
 pub enum AttachResult<'a> {
-    Attached,
+    Attached {
+        /// Why the ends of connections that were open before the start cannot be watched.
+        ends_refused: Option<&'a AttachError>,
+    },
     Refused(&'a AttachError),
     /// Not even tried, with the reasons of [`obstacles`].
     NotTried(&'a [Obstacle]),
+}
+
+impl<'a> AttachResult<'a> {
+    /// Attached, with what was refused beside it.
+    #[must_use]
+    pub fn of(attached: &'a Attached) -> Self {
+        Self::Attached { ends_refused: attached.ends_refused.as_ref() }
+    }
+
+    fn is_attached(&self) -> bool {
+        matches!(self, Self::Attached { .. })
+    }
 }
 
 /// Something that must be mended before the work can start.
@@ -106,21 +123,17 @@ fn privilege_remedy() -> String {
 pub fn capabilities(features: &Features, result: &AttachResult<'_>) -> Vec<CapabilityObject> {
     let offsets = features.btf.as_ref().map_or(Offsets::UNKNOWN, |found| found.offsets);
     vec![
-        tcp(features, result, "tcp_connections", "connections that were open before the start"),
-        tcp(features, result, "tcp_accepted", "the process of sockets that listened before the start"),
+        tcp(features, result, "tcp_connections"),
+        tcp(features, result, "tcp_accepted"),
+        open_before_start(result),
         owner(features, result, &offsets),
         process(features, result, &offsets),
     ]
 }
 
-fn tcp(
-    features: &Features,
-    result: &AttachResult<'_>,
-    capability: &'static str,
-    blind_spot: &str,
-) -> CapabilityObject {
+fn tcp(features: &Features, result: &AttachResult<'_>, capability: &'static str) -> CapabilityObject {
     let refused = match result {
-        AttachResult::Attached => Vec::new(),
+        AttachResult::Attached { .. } => Vec::new(),
         AttachResult::Refused(error) => vec![RefusedTier {
             tier: SOCK_OPS,
             reason: super::attach::causes(*error),
@@ -133,15 +146,31 @@ fn tcp(
     };
     let attached = refused.is_empty();
     let mut limits = Vec::new();
-    if attached {
-        limits.push(blind_spot.to_owned());
-        if let Ok(root) = &features.cgroup_root
-            && !root.is_whole
-        {
-            limits.push("processes outside this container's part of the cgroup hierarchy".to_owned());
-        }
+    if let Ok(root) = &features.cgroup_root
+        && attached
+        && !root.is_whole
+    {
+        limits.push("processes outside this container's part of the cgroup hierarchy".to_owned());
     }
     CapabilityObject { capability, tier: attached.then_some(SOCK_OPS), refused, limits }
+}
+
+/// Connections that were open before the start: found in the kernel's list, their ends seen at a tracepoint.
+fn open_before_start(result: &AttachResult<'_>) -> CapabilityObject {
+    let capability = "open_before_start";
+    let (tier, refused, limits) = match result {
+        AttachResult::Attached { ends_refused: None } => {
+            (Some(SOCK_DIAG_AND_TRACEPOINT), Vec::new(), Vec::new())
+        }
+        AttachResult::Attached { ends_refused: Some(error) } => {
+            let reason = super::attach::causes(*error);
+            let refused = RefusedTier { tier: SOCK_DIAG_AND_TRACEPOINT, reason, remedy: None };
+            let limit = "how they end, and what they moved since the last look at the list";
+            (Some(SOCK_DIAG), vec![refused], vec![limit.to_owned()])
+        }
+        _ => (None, Vec::new(), Vec::new()),
+    };
+    CapabilityObject { capability, tier, refused, limits }
 }
 
 fn owner(features: &Features, result: &AttachResult<'_>, offsets: &Offsets) -> CapabilityObject {
@@ -150,7 +179,7 @@ fn owner(features: &Features, result: &AttachResult<'_>, offsets: &Offsets) -> C
     let tier = if by_socket { Some(BTF_OFFSET) } else { by_task.then_some(TASK_UID) };
     CapabilityObject {
         capability: "socket_owner",
-        tier: tier.filter(|_| matches!(result, AttachResult::Attached)),
+        tier: tier.filter(|_| result.is_attached()),
         refused: refused_offsets(features, by_socket, BTF_OFFSET, "sock.sk_uid"),
         limits: if by_socket {
             Vec::new()
@@ -168,7 +197,7 @@ fn process(features: &Features, result: &AttachResult<'_>, offsets: &Offsets) ->
     }
     CapabilityObject {
         capability: "process_identity",
-        tier: (known && matches!(result, AttachResult::Attached)).then_some(TASK_FIELDS),
+        tier: (known && result.is_attached()).then_some(TASK_FIELDS),
         refused: refused_offsets(features, known, TASK_FIELDS, "task_struct.pid or comm"),
         limits,
     }

@@ -111,7 +111,7 @@ impl LostObject {
 /// `kernel_events = records + not_shown + lost.kernel + lost.output`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct TotalsObject {
-    /// Records of connections that were handed to the output; `evicted` ones have no kernel event behind them.
+    /// Records of connections that were handed to the output; `evicted`, `existing`, `sample` and `unseen` ones have no kernel event behind them.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub records: BTreeMap<&'static str, u64>,
     /// Events that the programs reported, lost ones included. `listen` events give no record.

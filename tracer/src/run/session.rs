@@ -40,8 +40,6 @@ pub struct Session {
     started: Timestamp,
     next_check: Option<Instant>,
     include_loopback: bool,
-    /// The kernel refused the program for them.
-    cannot_watch_existing: bool,
     /// Connections over loopback that were open before the start and are left out.
     existing_loopback: u64,
     /// Events were lost since the last census: flows whose end was among them are still in the table.
@@ -74,7 +72,6 @@ impl Session {
             started,
             next_check: None,
             include_loopback,
-            cannot_watch_existing: false,
             existing_loopback: 0,
             needs_census: false,
             window_events: 0,
@@ -147,20 +144,6 @@ impl Session {
         } else {
             self.accounting.output_full(records);
             self.next_check.get_or_insert_with(|| Instant::now() + CHECK_AFTER);
-        }
-    }
-
-    /// Begins to watch how connections end that were open before the start.
-    pub fn watch_existing(&mut self) {
-        if self.cannot_watch_existing {
-            return;
-        }
-        if let Err(error) = self.attached.watch_existing() {
-            self.cannot_watch_existing = true;
-            let message = format!(
-                "the ends of connections that were open before the start are noticed late, without their figures: {error}"
-            );
-            self.warn(&[message]);
         }
     }
 
@@ -265,7 +248,7 @@ impl Session {
         }
         self.flush();
         if self.pipeline.flows.has_existing() {
-            self.watch_existing();
+            self.attached.watch_existing();
         } else {
             self.attached.leave_existing();
         }

@@ -79,8 +79,6 @@ pub fn start(config: &Config) -> Result<Session, Failure> {
         },
     );
     session.warn(&warnings);
-    // Before the list is read, so that no end falls between the two.
-    session.watch_existing();
     session.compare(&Census::take(), true);
     Ok(session)
 }
@@ -101,7 +99,8 @@ fn attach(features: &Features, config: &Config) -> Result<(Attached, Vec<Capabil
     let attached = attach::attach(features, root, settings).map_err(|error| {
         Failure::Unsupported(vec![(attach::causes(&error), plan::refusal_remedy(&error, features))])
     })?;
-    Ok((attached, plan::capabilities(features, &AttachResult::Attached)))
+    let capabilities = plan::capabilities(features, &AttachResult::of(&attached));
+    Ok((attached, capabilities))
 }
 
 fn open_output(path: Option<&Path>) -> Result<File, Failure> {

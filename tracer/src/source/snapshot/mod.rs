@@ -166,3 +166,48 @@ fn events_with(sockets: &[&Socket], holders: &HashMap<u32, Identity>, at: BootTi
     }
     events
 }
+
+#[cfg(test)]
+mod tests {
+    use super::sock_diag::TCP_ESTABLISHED;
+    use super::*;
+
+    fn socket(cookie: u64, state: u8, local_port: u16, inode: Option<u32>) -> Socket {
+        let tuple = Tuple {
+            local: "::ffff:10.0.0.2".parse().unwrap(),
+            remote: "::ffff:203.0.113.7".parse().unwrap(),
+            local_port,
+            remote_port: 40000,
+            netns: Some(1),
+        };
+        let owner = inode.map(|_| 10123);
+        Socket { cookie, transport: Transport::Tcp, state, tuple, owner, inode, counters: None }
+    }
+
+    #[test]
+    fn listeners_come_first_and_tell_which_connections_came_in() {
+        let (accepted, outgoing) =
+            (socket(1, TCP_ESTABLISHED, 443, Some(5)), socket(2, TCP_ESTABLISHED, 9, None));
+        let (listener, opening) = (socket(3, TCP_LISTEN, 443, Some(6)), socket(4, TCP_SYN_SENT, 443, None));
+        let holder = Identity { pid: 77, known: KNOWN_OWNER, ..Identity::default() };
+        let holders = HashMap::from([(5, holder), (6, holder)]);
+        let events = events_with(&[&accepted, &outgoing, &listener, &opening], &holders, BootTime(9));
+        let cookies: Vec<_> = events.iter().map(|event| event.cookie).collect();
+        assert_eq!(cookies, [3, 1, 2, 4]);
+        assert!(matches!(events[0].what, What::Listening(identity) if identity.owner_uid == 10123));
+        let existing = |index: usize| match events[index].what {
+            What::Existing(existing) => existing,
+            _ => panic!("{:?}", events[index]),
+        };
+        assert_eq!((existing(1).direction, existing(1).holder.unwrap().pid), (Some(Direction::Ingress), 77));
+        assert_eq!((existing(2).direction, existing(2).owner), (None, None), "nothing tells");
+        assert_eq!((existing(3).direction, existing(3).is_established), (Some(Direction::Egress), false));
+    }
+
+    #[test]
+    fn this_thread_lives_in_a_namespace_that_is_found() {
+        let own = own_namespace().unwrap();
+        assert!(namespaces(Path::new("/proc")).contains_key(&own));
+        assert!(take().namespaces.contains(&own));
+    }
+}

@@ -223,3 +223,74 @@ fn counters(info: &[u8], state: u8) -> Option<Counters> {
         bytes_sent: long(200).zip(long(208)).map(|(sent, again)| sent.saturating_sub(again)),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream, UdpSocket};
+
+    fn find(sockets: &[Socket], transport: Transport, port: u16, state: u8) -> Option<&Socket> {
+        let fits = |socket: &&Socket| {
+            socket.transport == transport && socket.tuple.local_port == port && socket.state == state
+        };
+        sockets.iter().find(fits)
+    }
+
+    /// Needs no privilege: everybody may list the sockets of his network namespace.
+    #[test]
+    fn open_sockets_are_listed_with_owner_inode_and_counters() {
+        let listener = TcpListener::bind("[::1]:0").unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut server, _) = listener.accept().unwrap();
+        client.write_all(b"hello").unwrap();
+        server.read_exact(&mut [0; 5]).unwrap();
+        let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let uid = rustix::process::getuid().as_raw();
+
+        let sockets = dump(Some(7)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let listening = find(&sockets, Transport::Tcp, port, TCP_LISTEN).unwrap();
+        assert_eq!((listening.owner, listening.tuple.netns), (Some(uid), Some(7)));
+        assert!(listening.inode.is_some());
+
+        let connected = find(&sockets, Transport::Tcp, client.local_addr().unwrap().port(), TCP_ESTABLISHED);
+        let connected = connected.unwrap();
+        assert_eq!(
+            (connected.tuple.remote_port, connected.tuple.remote_ip()),
+            (port, "::1".parse().unwrap())
+        );
+        let counters = connected.counters.unwrap();
+        assert_eq!((counters.bytes_acked, counters.bytes_sent, counters.bytes_received), (6, Some(5), 0));
+        let accepted = find(&sockets, Transport::Tcp, port, TCP_ESTABLISHED).unwrap();
+        assert_eq!(accepted.counters.unwrap().bytes_received, 5);
+        assert_ne!(accepted.cookie, connected.cookie);
+
+        let unconnected = find(&sockets, Transport::Udp, udp.local_addr().unwrap().port(), 7).unwrap();
+        assert_eq!((unconnected.owner, unconnected.counters), (Some(uid), None));
+    }
+
+    #[test]
+    fn a_short_tcp_info_of_an_old_kernel_is_used_as_far_as_it_goes() {
+        let mut info = vec![0; 160];
+        info[68..72].copy_from_slice(&1234u32.to_ne_bytes());
+        info[120..128].copy_from_slice(&99u64.to_ne_bytes());
+        let read = counters(&info, TCP_FIN_WAIT2).unwrap();
+        assert_eq!((read.rtt_us, read.bytes_acked, read.bytes_sent), (1234, 99, None));
+        assert_eq!(read.fin, Fin { received: false, acked: true });
+        assert_eq!(counters(&info[..136], TCP_ESTABLISHED), None, "before 4.2");
+    }
+
+    #[test]
+    fn a_cookie_is_two_words_and_none_is_no_cookie() {
+        let words = |low: u32, high: u32| {
+            let mut bytes = [0; 8];
+            bytes[..4].copy_from_slice(&low.to_ne_bytes());
+            bytes[4..].copy_from_slice(&high.to_ne_bytes());
+            bytes
+        };
+        assert_eq!(cookie(words(2, 1)), Some(0x1_0000_0002));
+        assert_eq!(cookie(words(u32::MAX, u32::MAX)), None);
+        assert_eq!(cookie(words(0, 0)), None);
+    }
+}
