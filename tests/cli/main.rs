@@ -37,10 +37,12 @@ fn json_lines(text: &str) -> Vec<Value> {
 #[test]
 fn help_names_every_command_and_the_exit_codes() {
     let help = said(&["--help"]);
-    for word in ["run", "doctor", "apps", "geo", "schema", "completions", "--home", "--geo", "Exit codes"] {
+    for word in
+        ["run", "snapshot", "doctor", "apps", "geo", "schema", "completions", "--home", "--geo", "Exit codes"]
+    {
         assert!(help.contains(word), "{word} is not in:\n{help}");
     }
-    for command in ["run", "doctor", "apps", "geo", "schema", "completions"] {
+    for command in ["run", "snapshot", "doctor", "apps", "geo", "schema", "completions"] {
         assert!(said(&[command, "--help"]).contains("Usage:"), "{command}");
     }
 }

@@ -1,6 +1,7 @@
 //! Connections that were open before the tracer started: found, sampled while they grow, and seen to end.
 
 use std::collections::HashSet;
+use std::process::{Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -8,7 +9,7 @@ use tracer_tests::actor::{Actor, Report};
 use tracer_tests::netns::Netns;
 use tracer_tests::record::{action, at, is_flow, number, text};
 use tracer_tests::tracer::Tracer;
-use tracer_tests::{live, netlink};
+use tracer_tests::{live, netlink, programs, schema};
 
 use crate::scene::{Listener, Scene, wait_until};
 
@@ -195,4 +196,47 @@ fn connections_whose_beginning_was_lost_are_found_again() {
     drop(listener);
     drop(actor);
     scene.stop();
+}
+
+/// Runs `tracer snapshot` to its end.
+fn snapshot(arguments: &[&str]) -> String {
+    let mut command = Command::new(programs::tracer());
+    let output = command.arg("snapshot").args(arguments).stdin(Stdio::null()).output().unwrap();
+    assert!(output.status.success(), "{}: {}", output.status, String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn a_snapshot_lists_connections_and_listeners_of_every_network_namespace() {
+    let _turn = live!();
+    let netns = Netns::new().unwrap();
+    let mut listener = Listener::start(&netns, "uid=10123", "203.0.113.7:5000", 8, "accept tell wait");
+    let steps = "uid=1010140 socket=4 connect=203.0.113.7:5000 tell send=700 wait";
+    let mut actor = Actor::start(&netns, steps.split_whitespace());
+    let (client, server) = (actor.report(), listener.actor.report());
+    actor.report();
+    listener.actor.report();
+
+    let records: Vec<Value> =
+        snapshot(&["--json"]).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let find = |end: &Report, wanted: &str| {
+        let fits = |record: &&Value| is_flow(record, end.cookie()) && action(record) == wanted;
+        let found = records.iter().find(fits).unwrap_or_else(|| panic!("no {wanted} of {:x}", end.cookie()));
+        schema::check(found);
+        found
+    };
+    let (sent, received) = (find(&client, "existing"), find(&server, "existing"));
+    for (record, uid, pid) in [(sent, "1010140", client.get("pid")), (received, "10123", server.get("pid"))] {
+        assert_eq!((text(record, "user.id"), number(record, "process.pid")), (uid, Some(pid)), "{record}");
+        assert_eq!(bytes(record), (Some(700), Some(0)), "{record}");
+    }
+    let waiting = find(&listener.listening, "listening");
+    assert_eq!((text(waiting, "user.id"), number(waiting, "destination.port")), ("10123", Some(5000)));
+    assert!(at(waiting, "source").is_null() && at(waiting, "network.community_id").is_null(), "{waiting}");
+
+    let table = snapshot(&[]);
+    let heading = table.lines().next().unwrap();
+    assert!(heading.contains("APP OR PROCESS") && heading.contains("REMOTE"), "{heading}");
+    let row = table.lines().find(|row| row.contains(&format!("203.0.113.7:{}", client.port()))).unwrap();
+    assert!(row.starts_with("tcp open") && row.contains("203.0.113.7:5000"), "{row}");
 }

@@ -23,6 +23,8 @@ const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed at run time; 2 bad usage 
 pub enum Command {
     /// Stream records until stopped (the default).
     Run(RunArgs),
+    /// Print the connections and listening sockets that are open now, and end.
+    Snapshot(SnapshotArgs),
     /// Say what this kernel allows, what it refuses, and what to do.
     Doctor(DoctorArgs),
     /// Print the table of apps (Android) or users (Linux) by uid.
@@ -102,6 +104,21 @@ pub enum EventArg {
     Close,
     Existing,
     Sample,
+}
+
+#[derive(Debug, Args)]
+pub struct SnapshotArgs {
+    /// As records, one JSON object per line.
+    #[arg(long)]
+    pub json: bool,
+    /// Countries where connections are expected to go (ISO 3166-1 alpha-2); others get the flag `outside-home`.
+    #[arg(long, value_name = "CC", value_delimiter = ',')]
+    pub home: Vec<String>,
+    /// Also connections to loopback addresses.
+    #[arg(long)]
+    pub include_loopback: bool,
+    #[command(flatten)]
+    pub data: DataArgs,
 }
 
 #[derive(Debug, Args)]

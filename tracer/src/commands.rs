@@ -12,7 +12,7 @@ use crate::enrich::app::{self, AppTable};
 use crate::enrich::geo::{self, Geo};
 use crate::failure::Failure;
 use crate::kernel::{doctor, features::Features};
-use crate::record;
+use crate::{record, run};
 
 /// Runs what was asked for.
 ///
@@ -20,8 +20,9 @@ use crate::record;
 /// Whatever ended it, with its exit code.
 pub fn execute(cli: Cli) -> Result<(), Failure> {
     let result = match cli.command {
-        None => return crate::run::run(Config::try_from(cli.run)?),
-        Some(Command::Run(args)) => return crate::run::run(Config::try_from(args)?),
+        None => return run::run(Config::try_from(cli.run)?),
+        Some(Command::Run(args)) => return run::run(Config::try_from(args)?),
+        Some(Command::Snapshot(args)) => run::list_open(args),
         Some(Command::Doctor(args)) => doctor(&args),
         Some(Command::Apps(args)) => apps(args),
         Some(Command::Geo(args)) => geo(&args),

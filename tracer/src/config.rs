@@ -71,7 +71,11 @@ impl TryFrom<RunArgs> for Config {
     }
 }
 
-fn country(code: &str) -> Result<String, Failure> {
+/// Checks a code given with `--home`.
+///
+/// # Errors
+/// Names the code that is none.
+pub fn country(code: &str) -> Result<String, Failure> {
     geo::country(code.trim()).map(|country| country.code.to_owned()).ok_or_else(|| {
         Failure::usage(format!(
             "--home {code}: not a country code; give ISO 3166-1 alpha-2 codes such as SE or SE,NO"

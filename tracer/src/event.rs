@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use tracer_ebpf::abi::Identity;
 
 use crate::clock::BootTime;
-use crate::record::Direction;
+use crate::record::{Direction, Transport};
 
 /// One event about one socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +13,7 @@ pub struct Event {
     pub at: BootTime,
     /// Socket cookie: unique per boot.
     pub cookie: u64,
+    pub transport: Transport,
     pub tuple: Tuple,
     pub what: What,
 }
@@ -58,8 +59,8 @@ pub enum What {
     Listen(Identity),
     /// The socket is in the kernel's list of open sockets: it was open before the start, or its events were lost.
     Existing(Existing),
-    /// The socket listens, says the kernel's list, and this process holds it.
-    Listening(Identity),
+    /// The socket waits for others, says the kernel's list. Only owner and holder are known of it.
+    Listening(Existing),
     /// What a socket has moved so far.
     Sample(Counters),
     /// The socket is not in the kernel's list any more, and no event told of its end.

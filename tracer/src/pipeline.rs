@@ -9,7 +9,7 @@ use wildmatch::WildMatch;
 use crate::clock::{BootTime, Clock, Timestamp};
 use crate::enrich::Enricher;
 use crate::enrich::process::thread_name;
-use crate::event::Event;
+use crate::event::{Event, What};
 use crate::flow::{Flow, FlowTable};
 use crate::judge::{Expectations, Facts};
 use crate::record::connection::{self, News};
@@ -64,7 +64,7 @@ impl Lines {
     /// Whether the form is for a person, not for other tools.
     #[must_use]
     pub fn are_for_a_person(&self) -> bool {
-        matches!(self.format, Format::Pretty(_))
+        !matches!(self.format, Format::Jsonl)
     }
 
     /// Rendered bytes, whole lines.
@@ -103,6 +103,14 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
+    /// Tells of a socket in the kernel's list, without following it.
+    pub fn list(&mut self, event: &Event, clock: Clock) {
+        let (What::Existing(existing) | What::Listening(existing)) = &event.what else { return };
+        if let Some(news) = News::of(&event.what) {
+            self.stages.show(&mut Flow::existing(event, existing), &news, event.at, clock);
+        }
+    }
+
     /// Takes one event through the whole chain.
     pub fn handle(&mut self, event: &Event, clock: Clock) {
         let Some(step) = self.flows.track(event) else { return };

@@ -132,6 +132,8 @@ pub enum Action {
     Existing,
     /// A connection that is still open moved more data.
     Sample,
+    /// A socket that waits for others: `tracer snapshot` only.
+    Listening,
     /// First record of a stream.
     Start,
     /// Events or records were lost; exact counts.
@@ -243,11 +245,22 @@ pub struct NetworkObject {
     pub retransmits: Option<u32>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Transport {
     Tcp,
     Udp,
+}
+
+impl Transport {
+    /// IANA protocol number.
+    #[must_use]
+    pub fn protocol(self) -> u8 {
+        match self {
+            Self::Tcp => 6,
+            Self::Udp => 17,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]

@@ -5,6 +5,7 @@
 
 mod accounting;
 mod census;
+mod list_open;
 mod reload;
 mod session;
 mod startup;
@@ -24,6 +25,8 @@ use crate::sink::output::Ended;
 use census::CensusTaker;
 use reload::{Paths, Reloader};
 use session::{Drained, Session};
+
+pub use list_open::list_open;
 
 /// Why the stream ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,13 +6,11 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest, Sha1};
 
-/// IANA protocol number.
-pub const TCP: u8 = 6;
-
 /// The hash behind the `1:` form.
 pub type Hash = [u8; 20];
 
-/// Hashes a flow; the order of the two ends does not matter. Addresses must not be v4-mapped.
+/// Hashes a flow; the order of the two ends does not matter. Addresses must not be v4-mapped; `protocol` is IANA's
+/// number.
 #[must_use]
 pub fn hash(one: SocketAddr, other: SocketAddr, protocol: u8) -> Hash {
     let (first, second) = if key(one) <= key(other) { (one, other) } else { (other, one) };
@@ -51,11 +49,11 @@ mod tests {
     #[test]
     fn the_published_vectors_hold_in_both_directions() {
         let vectors = [
-            (TCP, "128.232.110.120:34855", "66.35.250.204:80", "1:LQU9qZlK+B5F3KDmev6m5PMibrg="),
+            (6, "128.232.110.120:34855", "66.35.250.204:80", "1:LQU9qZlK+B5F3KDmev6m5PMibrg="),
             (17, "192.168.1.52:54585", "8.8.8.8:53", "1:d/FP5EW3wiY1vCndhwleRRKHowQ="),
             (132, "192.168.170.8:7", "192.168.170.56:7", "1:MP2EtRCAUIZvTw6MxJHLV7N7JDs="),
             (
-                TCP,
+                6,
                 "[2001:470:e5bf:dead:4957:2174:e82c:4887]:63943",
                 "[2607:f8b0:400c:c03::1a]:25",
                 "1:/qFaeAR+gFe1KYjMzVDsMv+wgU4=",
@@ -72,6 +70,6 @@ mod tests {
     fn equal_addresses_are_ordered_by_port() {
         let low: SocketAddr = "127.0.0.1:80".parse().unwrap();
         let high: SocketAddr = "127.0.0.1:40000".parse().unwrap();
-        assert_eq!(hash(low, high, TCP), hash(high, low, TCP));
+        assert_eq!(hash(low, high, 6), hash(high, low, 6));
     }
 }

@@ -13,7 +13,7 @@ use tracer_ebpf::abi::{Identity, KNOWN_OWNER, KNOWN_TASK_UID};
 use crate::clock::BootTime;
 use crate::enrich::process::Process;
 use crate::event::{Counters, Event, Existing, Tuple, What};
-use crate::record::{Direction, Flag, Method, OwnerSource, Places, ProcessSource, WhoText};
+use crate::record::{Direction, Flag, Method, OwnerSource, Places, ProcessSource, Transport, WhoText};
 
 use super::community_id::{self, Hash};
 use super::listeners::Listeners;
@@ -34,6 +34,7 @@ pub enum Progress {
 #[derive(Clone, Debug)]
 pub struct Flow {
     pub cookie: u64,
+    pub transport: Transport,
     pub tuple: Tuple,
     /// Unknown when neither beginning nor handshake was seen.
     pub direction: Option<Direction>,
@@ -72,6 +73,7 @@ impl Flow {
         let remote = (tuple.remote_ip(), tuple.remote_port).into();
         Self {
             cookie: event.cookie,
+            transport: event.transport,
             tuple,
             direction,
             opened: None,
@@ -82,7 +84,7 @@ impl Flow {
             owner_source: None,
             heard: event.at,
             progress,
-            community: community_id::hash(local, remote, community_id::TCP),
+            community: community_id::hash(local, remote, event.transport.protocol()),
             told: None,
             process: None,
             places: None,
@@ -109,7 +111,8 @@ impl Flow {
     }
 
     /// A connection that was open before anything was seen of it.
-    fn existing(event: &Event, existing: &Existing) -> Self {
+    #[must_use]
+    pub fn existing(event: &Event, existing: &Existing) -> Self {
         let progress = if existing.is_established { Progress::Established } else { Progress::Connecting };
         let mut flow = Self::new(event, progress, existing.direction);
         flow.method = Method::SockDiag;
@@ -200,7 +203,7 @@ impl FlowTable {
         self.ended_cookies.take().unwrap_or_default()
     }
 
-    /// Flows that were open before `taken` and are not among the cookies that the kernel listed then, in one of
+    /// The end, unseen, of flows that were open before `taken` and are not among the cookies that the kernel listed then, in one of
     /// `namespaces`. Those that only the kernel's list told of, or, with `all`, also those whose events were seen.
     #[must_use]
     pub fn absent(
@@ -209,19 +212,21 @@ impl FlowTable {
         namespaces: &HashSet<u32>,
         taken: BootTime,
         all: bool,
-    ) -> Vec<(u64, Tuple)> {
+    ) -> Vec<Event> {
         let is_absent = |flow: &&Flow| {
             (all || flow.method == Method::SockDiag)
                 && flow.heard < taken
                 && flow.tuple.netns.is_some_and(|netns| namespaces.contains(&netns))
                 && !listed.contains(&flow.cookie)
         };
-        self.flows
-            .iter()
-            .map(|(_, flow)| flow)
-            .filter(is_absent)
-            .map(|flow| (flow.cookie, flow.tuple))
-            .collect()
+        let gone = |flow: &Flow| Event {
+            at: taken,
+            cookie: flow.cookie,
+            transport: flow.transport,
+            tuple: flow.tuple,
+            what: What::Gone,
+        };
+        self.flows.iter().map(|(_, flow)| flow).filter(is_absent).map(gone).collect()
     }
 
     /// Takes in one event; `None` for events that belong to no connection (`listen`), and for those that tell nothing
@@ -232,8 +237,10 @@ impl FlowTable {
                 self.listeners.add(&event.tuple, *identity, ProcessSource::Listen);
                 None
             }
-            What::Listening(identity) => {
-                self.listeners.add(&event.tuple, *identity, ProcessSource::Holder);
+            What::Listening(socket) => {
+                if let Some(holder) = socket.holder {
+                    self.listeners.add(&event.tuple, holder, ProcessSource::Holder);
+                }
                 None
             }
             What::Existing(_) if self.flows.contains(&event.cookie) => None,
@@ -347,7 +354,7 @@ mod tests {
             remote_port: 443,
             netns: None,
         };
-        Event { at: BootTime(at), cookie, tuple, what }
+        Event { at: BootTime(at), cookie, transport: Transport::Tcp, tuple, what }
     }
 
     fn connect(cookie: u64, uid: u32) -> Event {
@@ -445,7 +452,7 @@ mod tests {
             let mut cookies: Vec<_> = table
                 .absent(&listed, &HashSet::from([netns]), BootTime(taken), all)
                 .into_iter()
-                .map(|(cookie, _)| cookie)
+                .map(|event| event.cookie)
                 .collect();
             cookies.sort_unstable();
             cookies

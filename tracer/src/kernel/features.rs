@@ -66,7 +66,6 @@ impl Features {
     pub fn detect() -> Self {
         let uname = rustix::system::uname();
         let kernel = uname.release().to_string_lossy().into_owned();
-        let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         let tracefs = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"]
             .into_iter()
             .map(PathBuf::from)
@@ -75,7 +74,7 @@ impl Features {
             version: parse_version(&kernel),
             kernel,
             architecture: uname.machine().to_string_lossy().into_owned(),
-            boot: boot_id.get(..8).unwrap_or("00000000").to_owned(),
+            boot: boot(),
             btf: offsets::from_kernel(Path::new(offsets::BTF_PATH)),
             cgroup_root: find_cgroup_root(),
             capabilities: rustix::thread::capabilities(None)
@@ -96,6 +95,13 @@ impl Features {
         self.capabilities.contains(capability)
             || (splits.contains(capability) && self.capabilities.contains(CapabilitySet::SYS_ADMIN))
     }
+}
+
+/// First 32 bits of the boot id, hexadecimal: the first half of every flow id.
+#[must_use]
+pub fn boot() -> String {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    id.get(..8).unwrap_or("00000000").to_owned()
 }
 
 /// Major and minor number of a release such as `5.10.198-android12-9-g…`.

@@ -58,7 +58,8 @@ impl<'a> News<'a> {
             }
             What::Sample(counters) => (Action::Sample, Kind::Sample, INFO, rtt(counters), SoFar(counters)),
             What::Gone => (Action::Close, Kind::Unseen, END, None, NoFigures),
-            What::Listen(_) | What::Listening(_) => return None,
+            What::Listening(_) => (Action::Listening, Kind::Existing, INFO, None, NoFigures),
+            What::Listen(_) => return None,
         };
         Some(Self { action, kind, types, rtt_us, figures })
     }
@@ -95,7 +96,11 @@ pub fn with_record(
     };
     let age = flow.opened.map(|opened| at.since(opened));
     let ends = flow.places.as_ref().map(|places| endpoints(flow, places, figures));
-    let (source, destination) = ends.unzip();
+    let (source, destination) = match ends {
+        // Nobody is at the other end; the one that waits is the one that others connect to.
+        Some((local, _)) if news.action == Action::Listening => (None, Some(local)),
+        ends => ends.unzip(),
+    };
     use_it(&Record {
         schema: SCHEMA,
         seq,
@@ -116,13 +121,14 @@ pub fn with_record(
             end_by: end.by,
         }),
         network: Some(NetworkObject {
-            transport: Transport::Tcp,
+            transport: flow.transport,
             family: match flow.tuple.remote_ip() {
                 IpAddr::V4(_) => Family::Ipv4,
                 IpAddr::V6(_) => Family::Ipv6,
             },
             direction: flow.direction,
-            community_id: Some(community_id::format(&flow.community)),
+            // Omitted until both ports are known.
+            community_id: (flow.tuple.remote_port != 0).then(|| community_id::format(&flow.community)),
             rtt_us: news.rtt_us,
             retransmits: match news.figures {
                 Figures::None => None,

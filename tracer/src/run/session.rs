@@ -11,7 +11,7 @@ use super::accounting::Accounting;
 use super::census::Census;
 use super::reload::Reloaded;
 use crate::clock::{Clock, Timestamp};
-use crate::event::{Event, What};
+use crate::event::What;
 use crate::kernel::attach::Attached;
 use crate::pipeline::Pipeline;
 use crate::record::{Action, StreamObject, TotalsObject, Transport};
@@ -242,9 +242,8 @@ impl Session {
             }
         }
         let listed = snapshot.sockets.iter().map(|socket| socket.cookie).collect();
-        for (cookie, tuple) in self.pipeline.flows.absent(&listed, &snapshot.namespaces, *taken, lost_events)
-        {
-            self.pipeline.handle(&Event { at: *taken, cookie, tuple, what: What::Gone }, clock);
+        for gone in self.pipeline.flows.absent(&listed, &snapshot.namespaces, *taken, lost_events) {
+            self.pipeline.handle(&gone, clock);
         }
         self.flush();
         if self.pipeline.flows.has_existing() {

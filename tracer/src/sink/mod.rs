@@ -3,6 +3,7 @@
 mod jsonl;
 pub mod output;
 mod pretty;
+pub mod table;
 
 pub use pretty::Pretty;
 
@@ -14,6 +15,8 @@ pub enum Format {
     Jsonl,
     /// One aligned line per connection, for people.
     Pretty(Pretty),
+    /// One aligned row per open socket, for people.
+    Table,
 }
 
 impl Format {
@@ -22,6 +25,7 @@ impl Format {
         match self {
             Self::Jsonl => jsonl::render(record, line),
             Self::Pretty(pretty) => pretty.render(record, line),
+            Self::Table => table::render(record, line),
         }
     }
 }

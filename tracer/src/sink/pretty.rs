@@ -34,7 +34,7 @@ impl Pretty {
             Action::Start | Action::Reload | Action::Loss | Action::Warning | Action::Stop => {
                 self.stream(record)
             }
-            Action::Connect | Action::Close | Action::Sample => return,
+            Action::Connect | Action::Close | Action::Sample | Action::Listening => return,
         };
         line.extend_from_slice(text.as_bytes());
         line.push(b'\n');
@@ -107,13 +107,17 @@ impl Pretty {
 
 fn remote_columns(text: &mut String, remote: &Endpoint<'_>) {
     let place = remote.place;
-    let address = match (place.address, remote.port) {
+    let country = place.country.map_or("  ", |country| country.code);
+    let _ = write!(text, "{} {country} {}", fit(&address(remote), REMOTE), fit(&place.network, NETWORK));
+}
+
+/// Address and port of an end.
+pub fn address(end: &Endpoint<'_>) -> String {
+    match (end.place.address, end.port) {
         (std::net::IpAddr::V6(ip), Some(port)) => format!("[{ip}]:{port}"),
         (ip, Some(port)) => format!("{ip}:{port}"),
         (ip, None) => ip.to_string(),
-    };
-    let country = place.country.map_or("  ", |country| country.code);
-    let _ = write!(text, "{} {country} {}", fit(&address, REMOTE), fit(&place.network, NETWORK));
+    }
 }
 
 fn outcome(record: &Record<'_>) -> (&'static str, String) {
@@ -133,7 +137,7 @@ fn outcome(record: &Record<'_>) -> (&'static str, String) {
 }
 
 /// Pads to `width` columns, or cuts there with a mark. Counts characters, which is right for names and addresses.
-fn fit(text: &str, width: usize) -> String {
+pub fn fit(text: &str, width: usize) -> String {
     let length = text.chars().count();
     if length <= width {
         return format!("{text:width$}");

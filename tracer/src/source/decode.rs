@@ -13,6 +13,7 @@ use tracer_ebpf::abi::{
 
 use crate::clock::BootTime;
 use crate::event::{Ending, Event, Fin, Ready, Tuple, What};
+use crate::record::Transport;
 
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum DecodeError {
@@ -65,7 +66,7 @@ pub fn decode(bytes: &[u8]) -> Result<Event, DecodeError> {
     if !reader.bytes.is_empty() {
         return Err(DecodeError::Length);
     }
-    Ok(Event { at, cookie, tuple, what })
+    Ok(Event { at, cookie, transport: Transport::Tcp, tuple, what })
 }
 
 /// Takes fields off the front, in the order of the structs in `tracer_ebpf::abi`.

@@ -18,7 +18,7 @@ use crate::record::{Direction, Transport};
 
 pub mod sock_diag;
 
-use sock_diag::{DumpError, TCP_LISTEN, TCP_SYN_SENT};
+use sock_diag::{DumpError, TCP_ESTABLISHED, TCP_LISTEN, TCP_SYN_SENT};
 
 /// One open socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,14 +119,23 @@ impl Socket {
         self.tuple.remote_ip().is_loopback()
     }
 
+    /// Whether it is connected to nobody: it waits for connections, or for datagrams of anybody.
+    #[must_use]
+    pub fn is_listening(&self) -> bool {
+        match self.transport {
+            Transport::Tcp => self.state == TCP_LISTEN,
+            Transport::Udp => self.state != TCP_ESTABLISHED,
+        }
+    }
+
     /// What the list tells of it, as an event.
     #[must_use]
     pub fn event(&self, at: BootTime, what: What) -> Event {
-        Event { at, cookie: self.cookie, tuple: self.tuple, what }
+        Event { at, cookie: self.cookie, transport: self.transport, tuple: self.tuple, what }
     }
 }
 
-/// Events of open TCP sockets: listeners first, because they tell which connections came in. Looks up which process holds
+/// Events of open sockets: listeners first, because they tell which connections came in. Looks up which process holds
 /// each. `at` is the time of the snapshot.
 #[must_use]
 pub fn events(sockets: &[&Socket], at: BootTime) -> Vec<Event> {
@@ -143,16 +152,15 @@ fn events_with(sockets: &[&Socket], holders: &HashMap<u32, Identity>, at: BootTi
         let (owner_uid, known) = owner.unwrap_or_default();
         Some(Identity { owner_uid, known: identity.known | known, ..*identity })
     };
-    for socket in sockets.iter().filter(|socket| socket.state == TCP_LISTEN) {
-        listening.insert((socket.tuple.netns, socket.tuple.local_port));
-        if let Some(identity) = holder(socket) {
-            events.push(socket.event(at, What::Listening(identity)));
-        }
+    for socket in sockets.iter().filter(|socket| socket.is_listening()) {
+        listening.insert((socket.transport, socket.tuple.netns, socket.tuple.local_port));
+        let existing = Existing { owner: socket.owner, holder: holder(socket), ..Existing::default() };
+        events.push(socket.event(at, What::Listening(existing)));
     }
-    for socket in sockets.iter().filter(|socket| socket.state != TCP_LISTEN) {
-        let is_inbound = listening.contains(&(socket.tuple.netns, socket.tuple.local_port));
-        let direction = match socket.state {
-            TCP_SYN_SENT => Some(Direction::Egress),
+    for socket in sockets.iter().filter(|socket| !socket.is_listening()) {
+        let is_inbound = listening.contains(&(socket.transport, socket.tuple.netns, socket.tuple.local_port));
+        let direction = match (socket.transport, socket.state) {
+            (Transport::Tcp, TCP_SYN_SENT) => Some(Direction::Egress),
             _ => socket.counters.as_ref().and_then(direction_of),
         };
         let existing = Existing {
@@ -169,7 +177,6 @@ fn events_with(sockets: &[&Socket], holders: &HashMap<u32, Identity>, at: BootTi
 
 #[cfg(test)]
 mod tests {
-    use super::sock_diag::TCP_ESTABLISHED;
     use super::*;
 
     fn socket(cookie: u64, state: u8, local_port: u16, inode: Option<u32>) -> Socket {
@@ -194,7 +201,9 @@ mod tests {
         let events = events_with(&[&accepted, &outgoing, &listener, &opening], &holders, BootTime(9));
         let cookies: Vec<_> = events.iter().map(|event| event.cookie).collect();
         assert_eq!(cookies, [3, 1, 2, 4]);
-        assert!(matches!(events[0].what, What::Listening(identity) if identity.owner_uid == 10123));
+        assert!(
+            matches!(events[0].what, What::Listening(socket) if socket.holder.unwrap().owner_uid == 10123)
+        );
         let existing = |index: usize| match events[index].what {
             What::Existing(existing) => existing,
             _ => panic!("{:?}", events[index]),
