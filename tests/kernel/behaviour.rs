@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use rustix::process::Signal;
 use serde_json::Value;
 use tracer_tests::netns::Netns;
-use tracer_tests::record::{action, at, is_flow, text};
+use tracer_tests::record::{action, at, is_flow, number, text};
 use tracer_tests::temp::TempDir;
 use tracer_tests::tracer::Tracer;
 use tracer_tests::{bpf, live, programs};
@@ -263,4 +263,24 @@ fn a_connect_without_a_route_never_reaches_the_hook() {
         !stream.records.iter().any(|record| is_flow(record, report.cookie())),
         "docs/limits.md is out of date"
     );
+}
+
+#[test]
+fn figures_come_when_they_are_asked_for_and_while_something_happens() {
+    let _turn = live!();
+    let scene = Scene::with(&["--stats", "300ms", "--max-flows", "77"]);
+    scene.tracer.signal(Signal::USR1);
+    let asked = scene.tracer.expect("stats", |record| action(record) == "stats");
+    assert_eq!(number(&asked, "tracer.flows.most"), Some(77), "{asked}");
+    assert!(number(&asked, "tracer.memory_kib") > Some(1000), "{asked}");
+    assert!(number(&asked, "tracer.totals.cpu_ms").is_some(), "{asked}");
+
+    let _listener = scene.listen(SERVER, "accept wait");
+    let mut actor = scene.actor("socket=4 connect=203.0.113.7:5000 wait");
+    actor.report();
+    let told = scene.tracer.expect("stats of the connection", |record| {
+        action(record) == "stats" && number(record, "tracer.totals.kernel_events.accept") >= Some(1)
+    });
+    assert!(number(&told, "tracer.flows.open") >= Some(2), "{told}");
+    scene.stop();
 }

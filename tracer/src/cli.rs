@@ -80,6 +80,10 @@ pub struct RunArgs {
     /// How often connections that are open are looked at, e.g. `60s`; what grew gives `sample` records. `0s`: never.
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration)]
     pub sample: Duration,
+    /// How often figures about the stream are written while something happens (`stats` records; SIGUSR1 asks for one).
+    /// `0s`: never.
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = humantime::parse_duration)]
+    pub stats: Duration,
     /// Size of the kernel's ring buffer in KiB (rounded up to a power of two).
     #[arg(long, value_name = "KIB", default_value_t = crate::config::DEFAULT_RING_KIB)]
     pub ring_size: u32,

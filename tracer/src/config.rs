@@ -29,6 +29,8 @@ pub struct Config {
     pub max_flows: usize,
     /// How often open connections are looked at; `None`: never.
     pub sample: Option<Duration>,
+    /// How often `stats` records are written; `None`: only on SIGUSR1.
+    pub stats: Option<Duration>,
     /// Bytes, a power of two.
     pub ring_size: u32,
     pub android_root: PathBuf,
@@ -62,6 +64,7 @@ impl TryFrom<RunArgs> for Config {
             output: args.output,
             duration: args.duration,
             max_flows: args.max_flows,
+            stats: (!args.stats.is_zero()).then_some(args.stats),
             sample: (!args.sample.is_zero()).then_some(args.sample),
             ring_size: args.ring_size.next_power_of_two() << 10,
             android_root_given: args.data.android_root.is_some(),

@@ -1,4 +1,4 @@
-//! Keeps the process small after start.
+//! Keeps the process small after start, and tells how small.
 
 /// Blocks of at least this size go back to the system when they are freed.
 #[cfg(target_env = "gnu")]
@@ -13,4 +13,12 @@ pub fn return_large_blocks() {
     #[cfg(target_env = "gnu")]
     // SAFETY: mallopt only sets a number in the allocator; no other thread runs yet.
     let _ = unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE_BLOCK) };
+}
+
+/// Resident memory of this process, KiB: `VmRSS` of `/proc/self/status` (proc_pid_status(5)).
+#[must_use]
+pub fn resident_kib() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse().ok()
 }

@@ -182,6 +182,7 @@ impl Stages {
     pub fn report(&mut self, action: Action, timestamp: Timestamp, stream: StreamObject<'_>) {
         let kind = match action {
             Action::Loss | Action::Warning => EventKind::PipelineError,
+            Action::Stats => EventKind::Metric,
             _ => EventKind::State,
         };
         let record = Record {

@@ -56,7 +56,7 @@ pub struct Record<'a> {
     /// Why an `error` happened (ECS `error`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<ErrorObject>,
-    /// About the stream itself: `start`, `reload`, `loss`, `warning` and `stop` records only.
+    /// About the stream itself: `start`, `reload`, `stats`, `loss`, `warning` and `stop` records only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tracer: Option<StreamObject<'a>>,
     /// Whose connection it is: the members of [`Who`], rendered before.
@@ -140,6 +140,8 @@ pub enum Action {
     Loss,
     /// Data files were read again.
     Reload,
+    /// Figures about the stream, now and then and on SIGUSR1.
+    Stats,
     /// Something is wrong that the stream can go on with.
     Warning,
     /// Last record of a stream.

@@ -98,10 +98,12 @@ async fn follow(
                 Received::Interrupt => return Ok(Stop::Interrupted),
                 Received::Terminate => return Ok(Stop::Terminated),
                 Received::Hangup => reloader.request_all(),
+                Received::User => session.tell_stats(),
             },
             _ = output_done.readable() => return Ok(Stop::OutputEnded),
             () = until(deadline) => return Ok(Stop::DurationOver),
             () = until(session.next_check()) => session.check_losses(),
+            () = until(session.next_stats()) => session.tell_stats(),
             reloaded = reloader.next() => session.apply(reloaded),
             census = census_taker.next() => session.compare(&census, false),
             guard = ring.readable_mut() => {
@@ -136,12 +138,15 @@ enum Received {
     Interrupt,
     Terminate,
     Hangup,
+    /// SIGUSR1.
+    User,
 }
 
 struct Signals {
     interrupt: Signal,
     terminate: Signal,
     hangup: Signal,
+    user: Signal,
 }
 
 impl Signals {
@@ -150,6 +155,7 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
             hangup: signal(SignalKind::hangup())?,
+            user: signal(SignalKind::user_defined1())?,
         })
     }
 
@@ -158,6 +164,7 @@ impl Signals {
             _ = self.interrupt.recv() => Received::Interrupt,
             _ = self.terminate.recv() => Received::Terminate,
             _ = self.hangup.recv() => Received::Hangup,
+            _ = self.user.recv() => Received::User,
         }
     }
 }

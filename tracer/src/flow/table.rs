@@ -170,6 +170,12 @@ impl FlowTable {
         self.flows.is_empty()
     }
 
+    /// Number of flows that fit.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
     /// Flows that had to make room so far.
     #[must_use]
     pub fn evicted(&self) -> u64 {

@@ -15,6 +15,7 @@ use tracer_ebpf::abi::{Config, Offsets};
 
 use super::counters::Counters;
 use super::features::{CgroupRoot, Features};
+use crate::record::HookObject;
 
 /// The object file with the programs, built by `build.rs`.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tracer-programs.o"));
@@ -92,6 +93,17 @@ impl Attached {
                 None => {}
             }
         }
+    }
+
+    /// What each program cost, where the kernel keeps statistics.
+    #[must_use]
+    pub fn costs(&self) -> Vec<HookObject> {
+        let cost = |name| {
+            let info = self.ebpf.as_ref()?.program(name)?.info().ok()?;
+            let run_ns = u64::try_from(info.run_time().as_nanos()).unwrap_or(u64::MAX);
+            (info.run_count() > 0).then_some(HookObject { name, runs: info.run_count(), run_ns })
+        };
+        [PROGRAM, SET_STATE].into_iter().filter_map(cost).collect()
     }
 
     /// Ends [`Self::watch_existing`]: the hook costs time at every state change of every socket.

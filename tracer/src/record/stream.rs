@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::clock::Timestamp;
 use crate::enrich::geo::DatabaseInfo;
 
-/// Payload of `start`, `reload`, `loss`, `warning` and `stop` records, under `tracer`.
+/// Payload of `start`, `reload`, `stats`, `loss`, `warning` and `stop` records, under `tracer`.
 #[derive(Debug, Default, Serialize, JsonSchema)]
 pub struct StreamObject<'a> {
     /// Version of the program: `start`.
@@ -32,12 +32,42 @@ pub struct StreamObject<'a> {
     /// A sentence for a person: `warning`, `stop`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<&'a str>,
-    /// What was lost since the last `loss` record, by place: `loss`; over the whole stream: `stop`.
+    /// What was lost since the last `loss` record, by place: `loss`; over the whole stream: `stats` and `stop`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lost: Option<LostObject>,
-    /// Counts over the whole stream: `stop`.
+    /// Counts over the whole stream: `stats` and `stop`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub totals: Option<TotalsObject>,
+    /// How full the flow table is: `stats`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flows: Option<FlowsObject>,
+    /// Resident memory of this process, KiB: `stats`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_kib: Option<u64>,
+    /// What each program in the kernel cost, where the kernel keeps statistics (`kernel.bpf_stats_enabled`): `stats`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub hooks: Vec<HookObject>,
+}
+
+/// The flow table.
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
+pub struct FlowsObject {
+    /// Connections in the table.
+    pub open: usize,
+    /// Connections that fit.
+    pub most: usize,
+    /// Connections that had to make room so far.
+    pub evicted: u64,
+}
+
+/// One program in the kernel.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct HookObject {
+    pub name: &'static str,
+    /// How often it ran.
+    pub runs: u64,
+    /// How long all that took, nanoseconds.
+    pub run_ns: u64,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]

@@ -11,10 +11,11 @@ use super::accounting::Accounting;
 use super::census::Census;
 use super::reload::Reloaded;
 use crate::clock::{Clock, Timestamp};
+use crate::config::Config;
 use crate::event::What;
 use crate::kernel::attach::Attached;
 use crate::pipeline::Pipeline;
-use crate::record::{Action, StreamObject, TotalsObject, Transport};
+use crate::record::{Action, FlowsObject, StreamObject, TotalsObject, Transport};
 use crate::sink::output::{Ended, FLUSH_BYTES, Output};
 use crate::source::decode::decode;
 use crate::source::snapshot;
@@ -39,6 +40,9 @@ pub struct Session {
     accounting: Accounting,
     started: Timestamp,
     next_check: Option<Instant>,
+    /// `None`: only when they are asked for.
+    stats_every: Option<Duration>,
+    next_stats: Option<Instant>,
     include_loopback: bool,
     /// Connections over loopback that were open before the start and are left out.
     existing_loopback: u64,
@@ -62,7 +66,7 @@ impl Session {
         pipeline: Pipeline,
         output: Output,
         started: Timestamp,
-        include_loopback: bool,
+        config: &Config,
     ) -> Self {
         Self {
             attached,
@@ -71,7 +75,9 @@ impl Session {
             accounting: Accounting::default(),
             started,
             next_check: None,
-            include_loopback,
+            stats_every: config.stats,
+            next_stats: None,
+            include_loopback: config.include_loopback,
             existing_loopback: 0,
             needs_census: false,
             window_events: 0,
@@ -119,6 +125,9 @@ impl Session {
         self.window_events += taken;
         if taken > 0 && self.next_check.is_none() {
             self.next_check = Some(Instant::now() + CHECK_AFTER);
+            if let (Some(every), None) = (self.stats_every, self.next_stats) {
+                self.next_stats = Some(Instant::now() + every);
+            }
         }
         drained
     }
@@ -170,6 +179,31 @@ impl Session {
             self.accounting.told();
         }
         told
+    }
+
+    /// Writes figures about the stream so far.
+    pub fn tell_stats(&mut self) {
+        let counters = self.attached.counters.read().unwrap_or_default();
+        self.accounting.kernel_counters(&counters);
+        let flows = &self.pipeline.flows;
+        let flows = FlowsObject { open: flows.len(), most: flows.capacity(), evicted: flows.evicted() };
+        self.report(
+            Action::Stats,
+            StreamObject {
+                flows: Some(flows),
+                lost: Some(self.accounting.all()).filter(|lost| !lost.is_empty()),
+                totals: Some(self.totals(&counters)),
+                memory_kib: crate::memory::resident_kib(),
+                hooks: self.attached.costs(),
+                ..StreamObject::default()
+            },
+        );
+        self.next_stats = None;
+    }
+
+    /// When the next figures are due; `None` while nothing has happened since the last ones.
+    pub fn next_stats(&self) -> Option<Instant> {
+        self.next_stats
     }
 
     /// Writes a record about the stream, into reserved room.

@@ -53,7 +53,7 @@ pub fn start(config: &Config) -> Result<Session, Failure> {
     let pipeline = Pipeline { flows: FlowTable::new(config.max_flows), stages };
     let databases = pipeline.stages.enricher.geo.databases().to_vec();
     let packages = pipeline.stages.enricher.apps.package_count();
-    let mut session = Session::new(attached, pipeline, output, started, config.include_loopback);
+    let mut session = Session::new(attached, pipeline, output, started, config);
     let android_root = config.android_root.display().to_string();
     session.report(
         Action::Start,

@@ -31,9 +31,12 @@ impl Pretty {
             Action::Established | Action::Failed | Action::Accept | Action::Existing => {
                 self.connection(record)
             }
-            Action::Start | Action::Reload | Action::Loss | Action::Warning | Action::Stop => {
-                self.stream(record)
-            }
+            Action::Start
+            | Action::Reload
+            | Action::Stats
+            | Action::Loss
+            | Action::Warning
+            | Action::Stop => self.stream(record),
             Action::Connect | Action::Close | Action::Sample | Action::Listening => return,
         };
         line.extend_from_slice(text.as_bytes());
@@ -78,6 +81,7 @@ impl Pretty {
         let (colour, what) = match record.event.action {
             Action::Start => (DIM, "start"),
             Action::Reload => (DIM, "reload"),
+            Action::Stats => (DIM, "stats"),
             Action::Stop => (DIM, "stop"),
             Action::Loss => (RED, "LOST"),
             _ => (YELLOW, "warning"),
@@ -86,6 +90,9 @@ impl Pretty {
         self.paint(&mut text, colour, what);
         if let Some(message) = stream.message {
             let _ = write!(text, " {message}");
+        }
+        if let Some(flows) = &stream.flows {
+            let _ = write!(text, " {} of {} connections in the table", flows.open, flows.most);
         }
         if let Some(lost) = &stream.lost {
             let kernel: u64 = lost.kernel.values().sum();
