@@ -2,9 +2,10 @@
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use tracer_tests::bpf::TagMap;
 use tracer_tests::live;
 use tracer_tests::record::{action, at, text};
-use tracer_tests::temp::fixture;
+use tracer_tests::temp::{TempDir, fixture};
 
 use crate::scene::Scene;
 
@@ -117,4 +118,47 @@ fn only_connections_of_the_wanted_uid_are_shown() {
     let stream = scene.stop();
     assert_eq!(stream.actions(wanted.cookie()), ["connect", "established", "close"]);
     assert_eq!(stream.actions(other.cookie()), [] as [&str; 0]);
+}
+
+#[test]
+fn a_tagged_socket_names_whom_it_works_for() {
+    let _turn = live!();
+    let files = TempDir::new();
+    fixture::android_15(&files);
+    let tags = TagMap::pin(files.path()).unwrap();
+    let root = files.path().as_os_str().to_owned();
+    let scene = Scene::with_files(files, &["--android-root".as_ref(), root.as_os_str()]);
+    let start = scene.tracer.expect("start", |record| action(record) == "start");
+    let tier = at(&start, "tracer.capabilities").as_array().unwrap().iter();
+    let tier = tier.filter(|capability| text(capability, "capability") == "on_behalf_of");
+    assert_eq!(tier.map(|capability| text(capability, "tier")).collect::<Vec<_>>(), ["netd_cookie_tag_map"]);
+
+    // A download by Google Play services for the messenger; the messenger itself with a tag of its own; and no tag.
+    let cases = [
+        (
+            "10007",
+            Some((10123, 0xffff_ff01)),
+            json!({"uid": 10123, "package": ["com.example.messenger"], "tag": "download"}),
+        ),
+        (
+            "10123",
+            Some((10123, 0x2a)),
+            json!({"uid": 10123, "package": ["com.example.messenger"], "tag": "0x2a"}),
+        ),
+        ("10123", None, Value::Null),
+    ];
+    for (uid, tag, expected) in cases {
+        let mut actor = scene.actor(&format!("uid={uid} socket=4 wait connect=203.0.113.7:5000"));
+        let report = actor.report();
+        if let Some((uid, tag)) = tag {
+            tags.set(report.cookie(), uid, tag).unwrap();
+        }
+        actor.go().done();
+        let record = scene.expect(&report, "failed");
+        assert_eq!(at(&record, "attribution.on_behalf_of"), &expected, "{record}");
+        assert_eq!(text(&record, "user.id"), uid, "{record}");
+    }
+    // The file system must be unmounted before its directory is removed with the scene's files.
+    drop(tags);
+    scene.stop();
 }

@@ -1,18 +1,25 @@
 //! The bpf(2) calls that the tests need to look at the kernel's side from outside the tracer: which programs are
 //! attached, and a foreign program that must survive.
 
+use std::ffi::CString;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
 /// `enum bpf_cmd`, `enum bpf_prog_type` and `enum bpf_attach_type` of include/uapi/linux/bpf.h.
+const MAP_CREATE: i32 = 0;
+const MAP_UPDATE_ELEM: i32 = 2;
 const PROG_LOAD: i32 = 5;
+const OBJ_PIN: i32 = 6;
 const PROG_QUERY: i32 = 16;
 const LINK_CREATE: i32 = 28;
 const PROG_GET_FD_BY_ID: i32 = 13;
 const OBJ_GET_INFO_BY_FD: i32 = 15;
+const MAP_TYPE_HASH: u32 = 1;
 const PROG_TYPE_SOCK_OPS: u32 = 13;
 const CGROUP_SOCK_OPS: u32 = 3;
 
@@ -121,4 +128,52 @@ fn id_of(program: &OwnedFd) -> Result<u32> {
     let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", program.as_raw_fd()))?;
     let id = info.lines().find_map(|line| line.strip_prefix("prog_id:")).context("prog_id")?;
     Ok(id.trim().parse()?)
+}
+
+/// A map as Android's netd pins it: what it knows of tagged sockets, by cookie. Gone with the value.
+pub struct TagMap {
+    map: OwnedFd,
+    mount: PathBuf,
+}
+
+impl TagMap {
+    /// Mounts a bpf file system below `root` and pins the map where Android 13 and later have it.
+    pub fn pin(root: &Path) -> Result<Self> {
+        let mount = root.join("sys/fs/bpf");
+        std::fs::create_dir_all(&mount)?;
+        let no_options = None::<&std::ffi::CStr>;
+        rustix::mount::mount("bpf", &mount, "bpf", rustix::mount::MountFlags::empty(), no_options)
+            .context("mount a bpf file system")?;
+        let mut attributes = [0; 32];
+        // Type, key size, value size, entries.
+        attributes[..4].copy_from_slice(&[MAP_TYPE_HASH, 8, 8, 64]);
+        let map = owned(bpf(MAP_CREATE, &mut attributes).context("BPF_MAP_CREATE")?)?;
+        let this = Self { map, mount };
+        let directory = this.mount.join("netd_shared");
+        std::fs::create_dir(&directory)?;
+        let path = directory.join("map_netd_cookie_tag_map");
+        let path = CString::new(path.as_os_str().as_bytes())?;
+        let mut attributes = [0; 32];
+        set_pointer(&mut attributes, 0, path.as_ptr() as usize);
+        attributes[2] = u32::try_from(this.map.as_raw_fd())?;
+        bpf(OBJ_PIN, &mut attributes).context("BPF_OBJ_PIN")?;
+        Ok(this)
+    }
+
+    /// Charges the socket with this cookie to `uid`.
+    pub fn set(&self, cookie: u64, uid: u32, tag: u32) -> Result<()> {
+        let value = [uid, tag];
+        let mut attributes = [0; 32];
+        attributes[0] = u32::try_from(self.map.as_raw_fd())?;
+        set_pointer(&mut attributes, 2, (&raw const cookie) as usize);
+        set_pointer(&mut attributes, 4, value.as_ptr() as usize);
+        bpf(MAP_UPDATE_ELEM, &mut attributes).context("BPF_MAP_UPDATE_ELEM")?;
+        Ok(())
+    }
+}
+
+impl Drop for TagMap {
+    fn drop(&mut self) {
+        let _ = rustix::mount::unmount(&self.mount, rustix::mount::UnmountFlags::DETACH);
+    }
 }

@@ -174,7 +174,7 @@ fn pipeline(root: &Path) -> anyhow::Result<Pipeline> {
     anyhow::ensure!(warnings.is_empty(), "{warnings:?}");
     let processes = ProcessTable::with_root(root, DEFAULT_CAPACITY);
     let stages = Stages {
-        enricher: Enricher { apps, processes, geo: Geo::built_in()? },
+        enricher: Enricher { apps, processes, geo: Geo::built_in()?, tags: None },
         expectations: Expectations { home: Vec::new() },
         filter: Filter::default(),
         boot: "21ddcc29".to_owned(),

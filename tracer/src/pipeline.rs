@@ -152,6 +152,7 @@ impl Stages {
             flow.flags = Some(self.judge(flow));
         }
         if flow.who.is_none() {
+            flow.tag = self.enricher.tags.as_ref().and_then(|tags| tags.of(flow.cookie));
             flow.who = Some(self.who.of(flow, clock, &self.enricher));
         }
     }

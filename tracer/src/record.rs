@@ -80,7 +80,7 @@ pub struct Who<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub app: Option<AppObject<'a>>,
     /// How owner and process were found out, and how sure that is.
-    pub attribution: Attribution,
+    pub attribution: Attribution<'a>,
 }
 
 /// What kind of record this is (ECS `event`).
@@ -453,8 +453,8 @@ pub struct AppMember {
 }
 
 /// How owner and process of this connection were found out.
-#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
-pub struct Attribution {
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Attribution<'a> {
     /// Which hook told about the connection.
     pub method: Method,
     /// Where `user` comes from. Absent when the owner is unknown.
@@ -465,6 +465,21 @@ pub struct Attribution {
     pub process: Option<ProcessSource>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub confidence: Option<Confidence>,
+    /// For whom the owner works, as Android's netd was told: for example the app that a download belongs to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_behalf_of: Option<OnBehalfOf<'a>>,
+}
+
+/// Who is charged for the traffic of a socket.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct OnBehalfOf<'a> {
+    pub uid: u32,
+    /// Every package that shares the uid.
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    pub package: &'a [String],
+    /// What for: the name of a system tag (`download`, `media`, `backup`, `restore`, `probe`, `dns`), else the number that
+    /// the owner chose, in hexadecimal.
+    pub tag: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, JsonSchema)]

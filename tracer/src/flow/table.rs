@@ -12,6 +12,7 @@ use tracer_ebpf::abi::{Identity, KNOWN_OWNER, KNOWN_TASK_UID};
 
 use crate::clock::BootTime;
 use crate::enrich::process::Process;
+use crate::enrich::tags::Tag;
 use crate::event::{Counters, Event, Existing, Tuple, What};
 use crate::record::{Direction, Flag, Method, OwnerSource, Places, ProcessSource, Transport, WhoText};
 
@@ -54,6 +55,8 @@ pub struct Flow {
     pub heard: BootTime,
     pub progress: Progress,
     pub community: Hash,
+    /// On whose behalf the socket works, as netd knows it.
+    pub tag: Option<Tag>,
     /// What it had moved when that was told last, while it is open.
     pub told: Option<Counters>,
     /// Kept by `enrich` from the first record on: at the end the process is often gone.
@@ -85,6 +88,7 @@ impl Flow {
             heard: event.at,
             progress,
             community: community_id::hash(local, remote, event.transport.protocol()),
+            tag: None,
             told: None,
             process: None,
             places: None,

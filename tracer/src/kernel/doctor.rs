@@ -3,6 +3,7 @@
 //! Really loads and attaches the programs for a moment: only the result counts.
 
 use std::io::{self, Write};
+use std::path::Path;
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -10,6 +11,7 @@ use serde::Serialize;
 use super::attach::{self, Settings};
 use super::features::{Features, NEEDED_CAPABILITIES, USEFUL_CAPABILITIES};
 use super::plan::{self, AttachResult, Obstacle};
+use crate::enrich::tags::TagMap;
 use crate::record::CapabilityObject;
 
 /// The whole answer; its JSON form is what `--json` prints.
@@ -67,11 +69,9 @@ pub fn examine(features: &Features) -> Report {
         },
         None => check("programs", Status::Missing, "not tried: see what is missing above".to_owned()),
     });
-    Report {
-        works: matches!(attempt, Some(Ok(_))),
-        checks,
-        capabilities: plan::capabilities(features, &result),
-    }
+    let mut capabilities = plan::capabilities(features, &result);
+    capabilities.push(plan::on_behalf_of(TagMap::open(Path::new("/")).as_ref().err()));
+    Report { works: matches!(attempt, Some(Ok(_))), checks, capabilities }
 }
 
 fn check(name: &'static str, status: Status, found: String) -> Check {

@@ -13,6 +13,7 @@ use crate::record::{CapabilityObject, RefusedTier};
 const SOCK_OPS: &str = "sock_ops";
 const SOCK_DIAG: &str = "sock_diag";
 const SOCK_DIAG_AND_TRACEPOINT: &str = "sock_diag+inet_sock_set_state";
+const TAG_MAP: &str = "netd_cookie_tag_map";
 const BTF_OFFSET: &str = "btf_offset";
 const TASK_UID: &str = "task_uid";
 const TASK_FIELDS: &str = "task_fields";
@@ -171,6 +172,18 @@ fn open_before_start(result: &AttachResult<'_>) -> CapabilityObject {
         _ => (None, Vec::new(), Vec::new()),
     };
     CapabilityObject { capability, tier, refused, limits }
+}
+
+/// On whose behalf sockets work: netd's map, or why there is none.
+#[must_use]
+pub fn on_behalf_of(refused: Option<&String>) -> CapabilityObject {
+    let refused = refused.map(|reason| RefusedTier { tier: TAG_MAP, reason: reason.clone(), remedy: None });
+    CapabilityObject {
+        capability: "on_behalf_of",
+        tier: refused.is_none().then_some(TAG_MAP),
+        refused: refused.into_iter().collect(),
+        limits: Vec::new(),
+    }
 }
 
 fn owner(features: &Features, result: &AttachResult<'_>, offsets: &Offsets) -> CapabilityObject {

@@ -34,7 +34,7 @@ impl WhoText {
             process: process(flow, comm.as_deref(), clock, enricher),
             user: flow.owner.map(|uid| user(uid, enricher)),
             app: app.as_ref().map(app_object),
-            attribution: attribution(flow),
+            attribution: attribution(flow, enricher),
         };
         // No record type has a failing serialisation; if one had, the record would lack these members.
         let json = serde_json::to_string(&who).unwrap_or_default();
@@ -91,7 +91,7 @@ fn app_object<'a>(app: &App<'a>) -> AppObject<'a> {
     if app.members().len() <= MEMBERS_IN_RECORD { app.object() } else { app.brief() }
 }
 
-fn attribution(flow: &Flow) -> Attribution {
+fn attribution<'a>(flow: &Flow, enricher: &'a Enricher) -> Attribution<'a> {
     let task = flow.identity.is_some_and(|identity| identity.known & KNOWN_TASK != 0);
     let confidence = flow.owner_source.map(|source| match source {
         OwnerSource::SkUid | OwnerSource::SockDiag => Confidence::Certain,
@@ -102,5 +102,10 @@ fn attribution(flow: &Flow) -> Attribution {
         owner: flow.owner_source,
         process: flow.process_source.filter(|_| task),
         confidence,
+        on_behalf_of: flow.tag.map(|tag| OnBehalfOf {
+            uid: tag.uid,
+            package: enricher.apps.lookup(tag.uid).map_or(&[], |app| app.packages()),
+            tag: tag.name(),
+        }),
     }
 }

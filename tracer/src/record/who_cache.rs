@@ -8,6 +8,7 @@ use tracer_ebpf::abi::Identity;
 use crate::clock::Clock;
 use crate::enrich::Enricher;
 use crate::enrich::process::Process;
+use crate::enrich::tags::Tag;
 use crate::flow::Flow;
 use crate::record::{Method, OwnerSource, ProcessSource, WhoText};
 
@@ -22,6 +23,7 @@ struct Key {
     owner_source: Option<OwnerSource>,
     process_source: Option<ProcessSource>,
     method: Method,
+    tag: Option<Tag>,
 }
 
 struct Entry {
@@ -50,6 +52,7 @@ impl WhoCache {
             owner_source: flow.owner_source,
             process_source: flow.process_source,
             method: flow.method,
+            tag: flow.tag,
         };
         let same = |one: &Option<Arc<Process>>| match (one, &flow.process) {
             (Some(one), Some(other)) => Arc::ptr_eq(one, other),

@@ -10,6 +10,7 @@ use crate::config;
 use crate::enrich::Enricher;
 use crate::enrich::app::AppTable;
 use crate::enrich::process::{self, ProcessTable};
+use crate::enrich::tags::TagMap;
 use crate::failure::Failure;
 use crate::flow::FlowTable;
 use crate::judge::Expectations;
@@ -30,9 +31,10 @@ pub fn list_open(args: SnapshotArgs) -> Result<(), Failure> {
     let given = args.data.android_root.is_some();
     let root = args.data.android_root.unwrap_or_else(|| PathBuf::from("/"));
     let (apps, more) = AppTable::load(&root, given);
+    let tags = TagMap::open(&root).ok();
     warnings.extend(more);
     let stages = Stages {
-        enricher: Enricher { apps, processes: ProcessTable::new(process::DEFAULT_CAPACITY), geo },
+        enricher: Enricher { apps, processes: ProcessTable::new(process::DEFAULT_CAPACITY), geo, tags },
         expectations: Expectations { home },
         filter: Filter::default(),
         boot: features::boot(),

@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::enrich::Enricher;
 use crate::enrich::app::AppTable;
 use crate::enrich::process::{self, ProcessTable};
+use crate::enrich::tags::TagMap;
 use crate::failure::Failure;
 use crate::flow::FlowTable;
 use crate::judge::Expectations;
@@ -37,9 +38,12 @@ pub fn start(config: &Config) -> Result<Session, Failure> {
     warnings.extend(app_warnings);
     let output = Output::start(file)?;
     // Last, so that the ring is read from the first event on.
-    let (attached, capabilities) = attach(&features, config)?;
+    let (attached, mut capabilities) = attach(&features, config)?;
 
-    let enricher = Enricher { apps, processes: ProcessTable::new(process::DEFAULT_CAPACITY), geo };
+    let tags = TagMap::open(&config.android_root);
+    capabilities.push(plan::on_behalf_of(tags.as_ref().err()));
+    let enricher =
+        Enricher { apps, processes: ProcessTable::new(process::DEFAULT_CAPACITY), geo, tags: tags.ok() };
     let stages = Stages {
         enricher,
         expectations: Expectations { home: config.home.clone() },
