@@ -22,6 +22,7 @@ pub const NEEDED_CAPABILITIES: &[(CapabilitySet, &str, &str)] = &[
 /// Capabilities that are useful but not required.
 pub const USEFUL_CAPABILITIES: &[(CapabilitySet, &str, &str)] = &[
     (CapabilitySet::SYS_PTRACE, "CAP_SYS_PTRACE", "read the executable of processes of other users"),
+    (CapabilitySet::SYS_ADMIN, "CAP_SYS_ADMIN", "list open connections of other network namespaces"),
     (CapabilitySet::DAC_READ_SEARCH, "CAP_DAC_READ_SEARCH", "read Android's package lists"),
 ];
 

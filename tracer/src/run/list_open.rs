@@ -48,7 +48,7 @@ pub fn list_open(args: SnapshotArgs) -> Result<(), Failure> {
     let clock = Clock::read();
     let taken = Clock::boot();
     let snapshot = snapshot::take();
-    warnings.extend(snapshot.failures);
+    warnings.extend(snapshot.failure);
     warn(&warnings);
     let shown = |socket: &&snapshot::Socket| args.include_loopback || !socket.is_loopback();
     let sockets: Vec<_> = snapshot.sockets.iter().filter(shown).collect();

@@ -285,8 +285,8 @@ impl Session {
         } else {
             self.attached.leave_existing();
         }
-        if is_first {
-            self.warn(&snapshot.failures);
+        if let (true, Some(failure)) = (is_first, &snapshot.failure) {
+            self.warn(std::slice::from_ref(failure));
         }
     }
 

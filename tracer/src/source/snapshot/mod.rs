@@ -42,8 +42,8 @@ pub struct Snapshot {
     pub sockets: Vec<Socket>,
     /// Inodes of the network namespaces that were looked at.
     pub namespaces: HashSet<u32>,
-    /// One sentence for each namespace that could not be looked at.
-    pub failures: Vec<String>,
+    /// What could not be looked at, in a sentence.
+    pub failure: Option<String>,
 }
 
 /// Lists the sockets of every network namespace that a process lives in.
@@ -53,7 +53,7 @@ pub fn take() -> Snapshot {
     let walk = std::thread::Builder::new()
         .name("snapshot".to_owned())
         .spawn(|| walk(namespaces(Path::new("/proc"))));
-    let failed = |why: String| Snapshot { failures: vec![why], ..Snapshot::default() };
+    let failed = |why: String| Snapshot { failure: Some(why), ..Snapshot::default() };
     match walk {
         Ok(thread) => thread.join().unwrap_or_else(|_| failed("the snapshot thread panicked".to_owned())),
         Err(error) => failed(format!("could not start a thread for the snapshot: {error}")),
@@ -62,15 +62,21 @@ pub fn take() -> Snapshot {
 
 fn walk(namespaces: BTreeMap<u32, File>) -> Snapshot {
     let mut snapshot = Snapshot::default();
+    let all = namespaces.len();
+    let mut first_failure = None;
     for (inode, namespace) in namespaces {
         match look(inode, &namespace) {
             Ok(sockets) => {
                 snapshot.sockets.extend(sockets);
                 snapshot.namespaces.insert(inode);
             }
-            Err(error) => snapshot.failures.push(format!("network namespace {inode}: {error}")),
+            Err(error) => _ = first_failure.get_or_insert_with(|| format!("{inode}: {error}")),
         }
     }
+    snapshot.failure = first_failure.map(|first| {
+        let failed = all - snapshot.namespaces.len();
+        format!("the open sockets of {failed} of {all} network namespaces could not be listed: {first}")
+    });
     snapshot
 }
 
