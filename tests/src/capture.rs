@@ -50,6 +50,11 @@ impl Frame {
         self.flags & 4 != 0
     }
 
+    #[must_use]
+    pub fn is_acknowledgement(&self) -> bool {
+        self.flags & 16 != 0
+    }
+
     /// Whether this frame tells that a FIN of the other end has arrived.
     #[must_use]
     pub fn acknowledges(&self, fin: &Self) -> bool {
