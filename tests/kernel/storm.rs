@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use tracer_tests::live;
 use tracer_tests::record::action;
 use tracer_tests::tracer::Tracer;
+use tracer_tests::{DEADLINE, live};
 
-use crate::scene::{Scene, wait_until};
+use crate::scene::Scene;
 
 /// Connections of the storm: `TRACER_STORM`, else 20,000.
 fn size() -> u64 {
@@ -20,17 +20,23 @@ fn storm(scene: &Scene, connections: u64) {
     assert_eq!((report.get("connected"), report.get("failed")), (connections, 0));
 }
 
-/// Waits until the tracer has worked off what there is: for a while it uses no CPU time and writes nothing.
+/// Waits until the tracer has worked off what there is: for a while it uses no CPU time and writes nothing. However long
+/// that takes an emulated processor, records must come in.
 fn settle(tracer: &Tracer) {
-    let state = || (tracer.cpu_ticks(), tracer.record_count());
-    let mut last = (state(), Instant::now());
-    wait_until("the tracer rests", || {
-        let now = state();
-        if now != last.0 {
-            last = (now, Instant::now());
+    let mut last = (tracer.cpu_ticks(), tracer.record_count());
+    let (mut busy, mut progress) = (Instant::now(), Instant::now());
+    while busy.elapsed() < Duration::from_millis(300) {
+        let now = (tracer.cpu_ticks(), tracer.record_count());
+        if now != last {
+            busy = Instant::now();
         }
-        last.1.elapsed() > Duration::from_millis(300)
-    });
+        if now.1 != last.1 {
+            progress = busy;
+        }
+        last = now;
+        assert!(progress.elapsed() < DEADLINE, "the tracer is busy, but writes nothing");
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 #[test]
@@ -67,7 +73,7 @@ fn a_blocked_reader_costs_counted_records_but_neither_memory_nor_connections() {
     let before = scene.tracer.resident_kib();
     scene.tracer.pause_reading();
     // It ends although nobody reads: the kernel is not held up.
-    storm(&scene, 20_000);
+    storm(&scene, size());
     settle(&scene.tracer);
     let after = scene.tracer.resident_kib();
     assert!(after < before + 32 * 1024, "memory grew from {before} to {after} KiB");
@@ -78,5 +84,5 @@ fn a_blocked_reader_costs_counted_records_but_neither_memory_nor_connections() {
     scene.expect(&next, "failed");
     let stream = scene.stop();
     let lost: u64 = stream.counts("lost.output").values().sum();
-    assert!(lost > 1000, "of 100,000 records only what fits into the queue is kept: {}", stream.stop());
+    assert!(lost > 1000, "only what fits into the queue is kept: {}", stream.stop());
 }
