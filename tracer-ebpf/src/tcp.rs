@@ -17,6 +17,7 @@ use aya_ebpf::programs::SockOpsContext;
 use tracer_ebpf::abi::{
     FIN_ACKED, FIN_RECEIVED, KIND_TCP_ACCEPT, KIND_TCP_CLOSE, KIND_TCP_CONNECT, KIND_TCP_ESTABLISHED,
     KIND_TCP_FAILED, KIND_TCP_LISTEN, KNOWN_ERROR, KNOWN_FIN, KNOWN_OWNER, TcpEnd, TcpOpen, TcpReady, Tuple,
+    tcp_state,
 };
 
 use crate::emit::{reserve, set, skip, submit};
@@ -25,15 +26,6 @@ use crate::maps::config;
 
 /// `AF_INET`, include/linux/socket.h.
 pub const AF_INET: u32 = 2;
-/// `enum tcp_state`, include/net/tcp_states.h.
-pub const TCP_SYN_SENT: u32 = 2;
-const TCP_SYN_RECV: u32 = 3;
-const TCP_FIN_WAIT1: u32 = 4;
-const TCP_FIN_WAIT2: u32 = 5;
-pub const TCP_CLOSE: u32 = 7;
-const TCP_LAST_ACK: u32 = 9;
-pub const TCP_LISTEN: u32 = 10;
-const TCP_CLOSING: u32 = 11;
 /// `enum sock_flags`, include/net/sock.h: set by `tcp_fin()` alone, when the peer's FIN arrives.
 const SOCK_DONE: u64 = 1 << 1;
 
@@ -147,15 +139,15 @@ fn ready(ctx: &SockOpsContext, kind: u16) {
 #[inline(always)]
 fn state_changed(ctx: &SockOpsContext) {
     // args[0] is the old state and args[1] the new one.
-    let new_state = field!(ctx.ops, __bindgen_anon_1[1]);
-    if new_state != TCP_CLOSE {
+    let new_state = field!(ctx.ops, __bindgen_anon_1[1]) as u16;
+    if new_state != tcp_state::CLOSE {
         return;
     }
-    let old_state = field!(ctx.ops, __bindgen_anon_1[0]);
+    let old_state = field!(ctx.ops, __bindgen_anon_1[0]) as u16;
     let Some(sk) = socket(ctx.ops) else { return };
     let remote = remote_address(ctx.ops);
     // A marked socket is in SYN_RECV only after a simultaneous open; an accepted one is marked when it is established.
-    let failed = matches!(old_state, TCP_SYN_SENT | TCP_SYN_RECV);
+    let failed = matches!(old_state, tcp_state::SYN_SENT | tcp_state::SYN_RECV);
     let kind = if failed { KIND_TCP_FAILED } else { KIND_TCP_CLOSE };
     let Some(mut entry) = reserve::<TcpEnd>(kind) else { return };
     let out = entry.as_mut_ptr();
@@ -168,33 +160,39 @@ fn state_changed(ctx: &SockOpsContext) {
     set!(out.segs_out = field!(ctx.ops, segs_out));
     set!(out.srtt_us = srtt_us(ctx.ops));
     set!(out.retransmits = field!(ctx.ops, total_retrans));
+    write_ending(out, sk, &Closing { old_state, snd_una: field!(ctx.ops, snd_una) });
+    submit(kind, entry);
+}
+
+/// Writes owner, error, the state that was left, and which FINs were exchanged. `out` points into a reserved entry.
+#[inline(always)]
+pub fn write_ending(out: *mut TcpEnd, sk: u64, closing: &Closing) {
     let owner = owner(sk);
     let error = read::<u32>(sk, config!(offsets.sock_err));
-    let fin = fin_flags(sk, &Closing { old_state, snd_una: field!(ctx.ops, snd_una) });
+    let fin = fin_flags(sk, closing);
     set!(out.owner_uid = owner.value);
     set!(out.error = error.value);
     set!(out.known = owner.bit(KNOWN_OWNER) | error.bit(KNOWN_ERROR) | fin.bit(KNOWN_FIN));
-    set!(out.old_state = old_state as u16);
+    set!(out.old_state = closing.old_state);
     set!(out.fin = fin.value);
-    submit(kind, entry);
 }
 
 /// What tells whether our FIN was acknowledged.
 pub struct Closing {
-    pub old_state: u32,
+    pub old_state: u16,
     /// `tcp_sock.snd_una`.
     pub snd_una: u32,
 }
 
 /// Which FINs the byte counters of the kernel include.
 #[inline(always)]
-pub fn fin_flags(sk: u64, closing: &Closing) -> Maybe<u16> {
+fn fin_flags(sk: u64, closing: &Closing) -> Maybe<u16> {
     let flags = read::<u64>(sk, config!(offsets.sock_flags));
     let mut value = if flags.value & SOCK_DONE != 0 { FIN_RECEIVED } else { 0 };
     let mut is_known = flags.is_known;
-    if closing.old_state == TCP_FIN_WAIT2 {
+    if closing.old_state == tcp_state::FIN_WAIT2 {
         value |= FIN_ACKED;
-    } else if matches!(closing.old_state, TCP_FIN_WAIT1 | TCP_CLOSING | TCP_LAST_ACK) {
+    } else if matches!(closing.old_state, tcp_state::FIN_WAIT1 | tcp_state::CLOSING | tcp_state::LAST_ACK) {
         let written = read::<u32>(sk, config!(offsets.tcp_write_seq));
         if closing.snd_una == written.value {
             value |= FIN_ACKED;

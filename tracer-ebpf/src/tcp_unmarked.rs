@@ -8,14 +8,12 @@ use core::ffi::c_void;
 
 use aya_ebpf::bindings::BPF_SOCK_OPS_STATE_CB_FLAG;
 use aya_ebpf::programs::RawTracePointContext;
-use tracer_ebpf::abi::{KIND_TCP_CLOSE, KIND_TCP_FAILED, KNOWN_ERROR, KNOWN_FIN, KNOWN_OWNER, TcpEnd, Tuple};
+use tracer_ebpf::abi::{KIND_TCP_CLOSE, KIND_TCP_FAILED, TcpEnd, Tuple, tcp_state};
 
 use crate::emit::{reserve, set, submit};
-use crate::identity::{owner, read};
+use crate::identity::read;
 use crate::maps::config;
-use crate::tcp::{
-    AF_INET, Address, Closing, MAPPED, TCP_CLOSE, TCP_LISTEN, TCP_SYN_SENT, fin_flags, unwanted, write_netns,
-};
+use crate::tcp::{AF_INET, Address, Closing, MAPPED, unwanted, write_ending, write_netns};
 
 /// include/uapi/linux/in.h
 const IPPROTO_TCP: u16 = 6;
@@ -23,9 +21,9 @@ const IPPROTO_TCP: u16 = 6;
 #[inline(always)]
 pub fn observe(ctx: &RawTracePointContext) {
     // TP_PROTO(const struct sock *sk, const int oldstate, const int newstate)
-    let new_state = ctx.arg::<i32>(2) as u32;
-    let old_state = ctx.arg::<i32>(1) as u32;
-    if new_state != TCP_CLOSE || matches!(old_state, TCP_CLOSE | TCP_LISTEN) {
+    let new_state = ctx.arg::<i32>(2) as u16;
+    let old_state = ctx.arg::<i32>(1) as u16;
+    if new_state != tcp_state::CLOSE || matches!(old_state, tcp_state::CLOSE | tcp_state::LISTEN) {
         return;
     }
     let sk = ctx.arg::<*const c_void>(0) as u64;
@@ -41,13 +39,13 @@ pub fn observe(ctx: &RawTracePointContext) {
 }
 
 #[inline(always)]
-fn ended(sk: u64, cookie: u64, old_state: u32) {
+fn ended(sk: u64, cookie: u64, old_state: u16) {
     let is_v4 = u32::from(read::<u16>(sk, config!(offsets.sock_family)).value) == AF_INET;
     let remote = address(sk, is_v4, config!(offsets.sock_daddr), config!(offsets.sock_v6_daddr));
     if unwanted(remote) {
         return;
     }
-    let kind = if old_state == TCP_SYN_SENT { KIND_TCP_FAILED } else { KIND_TCP_CLOSE };
+    let kind = if old_state == tcp_state::SYN_SENT { KIND_TCP_FAILED } else { KIND_TCP_CLOSE };
     let Some(mut entry) = reserve::<TcpEnd>(kind) else { return };
     let out = entry.as_mut_ptr();
     set!(out.cookie = cookie);
@@ -59,15 +57,8 @@ fn ended(sk: u64, cookie: u64, old_state: u32) {
     set!(out.segs_out = read::<u32>(sk, config!(offsets.tcp_segs_out)).value);
     set!(out.srtt_us = read::<u32>(sk, config!(offsets.tcp_srtt_us)).value >> 3);
     set!(out.retransmits = read::<u32>(sk, config!(offsets.tcp_total_retrans)).value);
-    let owner = owner(sk);
-    let error = read::<u32>(sk, config!(offsets.sock_err));
     let snd_una = read::<u32>(sk, config!(offsets.tcp_snd_una)).value;
-    let fin = fin_flags(sk, &Closing { old_state, snd_una });
-    set!(out.owner_uid = owner.value);
-    set!(out.error = error.value);
-    set!(out.known = owner.bit(KNOWN_OWNER) | error.bit(KNOWN_ERROR) | fin.bit(KNOWN_FIN));
-    set!(out.old_state = old_state as u16);
-    set!(out.fin = fin.value);
+    write_ending(out, sk, &Closing { old_state, snd_una });
     submit(kind, entry);
 }
 

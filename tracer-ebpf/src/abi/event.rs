@@ -153,7 +153,7 @@ pub struct TcpEnd {
     pub error: u32,
     /// `KNOWN_*` bits.
     pub known: u32,
-    /// State that was left, `enum tcp_state` (include/net/tcp_states.h): 1 established, 2 SYN sent, …
+    /// State that was left, see [`super::tcp_state`].
     pub old_state: u16,
     /// `FIN_*` bits.
     pub fin: u16,

@@ -7,6 +7,7 @@
 mod config;
 mod counters;
 mod event;
+pub mod tcp_state;
 
 pub use config::*;
 pub use counters::*;

@@ -1,19 +1,9 @@
 //! How a connection ended, and what the kernel's counters mean at its end. Pure.
 
+use tracer_ebpf::abi::tcp_state as state;
+
 use crate::event::{Counters, Ending, Fin};
 use crate::record::{Direction, End, Side};
-
-/// `enum tcp_state`, include/net/tcp_states.h.
-mod state {
-    pub const SYN_SENT: u16 = 2;
-    /// Of an outgoing connection: both ends opened at the same time.
-    pub const SYN_RECV: u16 = 3;
-    #[cfg(test)]
-    pub const FIN_WAIT1: u16 = 4;
-    pub const FIN_WAIT2: u16 = 5;
-    pub const LAST_ACK: u16 = 9;
-    pub const CLOSING: u16 = 11;
-}
 
 /// How it ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
-use tracer_ebpf::abi::{Identity, KNOWN_OWNER};
+use tracer_ebpf::abi::{Identity, KNOWN_OWNER, tcp_state};
 
 use crate::clock::BootTime;
 use crate::enrich::process::holders;
@@ -18,15 +18,15 @@ use crate::record::{Direction, Transport};
 
 pub mod sock_diag;
 
-use sock_diag::{DumpError, TCP_ESTABLISHED, TCP_LISTEN, TCP_SYN_SENT};
+use sock_diag::DumpError;
 
 /// One open socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Socket {
     pub cookie: u64,
     pub transport: Transport,
-    /// `enum tcp_state`; for UDP 1 is connected and 7 is not.
-    pub state: u8,
+    /// As [`tcp_state`] numbers it.
+    pub state: u16,
     pub tuple: Tuple,
     /// Uid that owns it; unknown once the process has closed it.
     pub owner: Option<u32>,
@@ -129,8 +129,8 @@ impl Socket {
     #[must_use]
     pub fn is_listening(&self) -> bool {
         match self.transport {
-            Transport::Tcp => self.state == TCP_LISTEN,
-            Transport::Udp => self.state != TCP_ESTABLISHED,
+            Transport::Tcp => self.state == tcp_state::LISTEN,
+            Transport::Udp => self.state != tcp_state::ESTABLISHED,
         }
     }
 
@@ -166,14 +166,14 @@ fn events_with(sockets: &[&Socket], holders: &HashMap<u32, Identity>, at: BootTi
     for socket in sockets.iter().filter(|socket| !socket.is_listening()) {
         let is_inbound = listening.contains(&(socket.transport, socket.tuple.netns, socket.tuple.local_port));
         let direction = match (socket.transport, socket.state) {
-            (Transport::Tcp, TCP_SYN_SENT) => Some(Direction::Egress),
+            (Transport::Tcp, tcp_state::SYN_SENT) => Some(Direction::Egress),
             _ => socket.counters.as_ref().and_then(direction_of),
         };
         let existing = Existing {
             owner: socket.owner,
             holder: holder(socket),
             direction: direction.or(is_inbound.then_some(Direction::Ingress)),
-            is_established: socket.state != TCP_SYN_SENT,
+            is_established: socket.state != tcp_state::SYN_SENT,
             counters: socket.counters,
         };
         events.push(socket.event(at, What::Existing(existing)));
@@ -185,7 +185,7 @@ fn events_with(sockets: &[&Socket], holders: &HashMap<u32, Identity>, at: BootTi
 mod tests {
     use super::*;
 
-    fn socket(cookie: u64, state: u8, local_port: u16, inode: Option<u32>) -> Socket {
+    fn socket(cookie: u64, state: u16, local_port: u16, inode: Option<u32>) -> Socket {
         let tuple = Tuple {
             local: "::ffff:10.0.0.2".parse().unwrap(),
             remote: "::ffff:203.0.113.7".parse().unwrap(),
@@ -200,8 +200,9 @@ mod tests {
     #[test]
     fn listeners_come_first_and_tell_which_connections_came_in() {
         let (accepted, outgoing) =
-            (socket(1, TCP_ESTABLISHED, 443, Some(5)), socket(2, TCP_ESTABLISHED, 9, None));
-        let (listener, opening) = (socket(3, TCP_LISTEN, 443, Some(6)), socket(4, TCP_SYN_SENT, 443, None));
+            (socket(1, tcp_state::ESTABLISHED, 443, Some(5)), socket(2, tcp_state::ESTABLISHED, 9, None));
+        let (listener, opening) =
+            (socket(3, tcp_state::LISTEN, 443, Some(6)), socket(4, tcp_state::SYN_SENT, 443, None));
         let holder = Identity { pid: 77, known: KNOWN_OWNER, ..Identity::default() };
         let holders = HashMap::from([(5, holder), (6, holder)]);
         let events = events_with(&[&accepted, &outgoing, &listener, &opening], &holders, BootTime(9));

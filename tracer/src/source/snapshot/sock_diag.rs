@@ -17,6 +17,8 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, 
 use thiserror::Error;
 
 use super::Socket;
+use tracer_ebpf::abi::tcp_state;
+
 use crate::event::{Counters, Fin, Tuple};
 use crate::record::Transport;
 
@@ -26,15 +28,6 @@ const BUFFER: usize = 32 << 10;
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// A dump that was disturbed by changes is asked for again so many times; after that what was seen counts.
 const ATTEMPTS: usize = 3;
-
-/// `enum tcp_state`, include/net/tcp_states.h.
-pub const TCP_ESTABLISHED: u8 = 1;
-pub const TCP_SYN_SENT: u8 = 2;
-const TCP_FIN_WAIT2: u8 = 5;
-const TCP_CLOSE_WAIT: u8 = 8;
-const TCP_LAST_ACK: u8 = 9;
-pub const TCP_LISTEN: u8 = 10;
-const TCP_CLOSING: u8 = 11;
 
 /// `TCP_TIME_WAIT` and `TCP_NEW_SYN_RECV` have no socket that belongs to anybody, `TCP_CLOSE` is not connected.
 fn tcp_states() -> StateFlags {
@@ -172,7 +165,7 @@ fn socket(response: &InetResponse, transport: Transport, netns: Option<u32>) -> 
     Some(Socket {
         cookie: cookie(id.cookie)?,
         transport,
-        state: header.state,
+        state: header.state.into(),
         tuple: Tuple {
             local: mapped(id.source_address),
             remote: mapped(id.destination_address),
@@ -183,7 +176,7 @@ fn socket(response: &InetResponse, transport: Transport, netns: Option<u32>) -> 
         // A socket without an inode belongs to no process any more, and the kernel calls its owner 0.
         owner: (header.inode != 0).then_some(header.uid),
         inode: (header.inode != 0).then_some(header.inode),
-        counters: info.and_then(|info| counters(info, header.state)),
+        counters: info.and_then(|info| counters(info, header.state.into())),
     })
 }
 
@@ -204,7 +197,7 @@ fn mapped(address: IpAddr) -> Ipv6Addr {
 
 /// Reads `struct tcp_info` (include/uapi/linux/tcp.h), which only ever grew: an older kernel's is shorter. Host byte
 /// order.
-fn counters(info: &[u8], state: u8) -> Option<Counters> {
+fn counters(info: &[u8], state: u16) -> Option<Counters> {
     let word = |at: usize| Some(u32::from_ne_bytes(info.get(at..at + 4)?.try_into().ok()?));
     let long = |at: usize| Some(u64::from_ne_bytes(info.get(at..at + 8)?.try_into().ok()?));
     Some(Counters {
@@ -216,8 +209,8 @@ fn counters(info: &[u8], state: u8) -> Option<Counters> {
         segs_out: word(136)?,
         segs_in: word(140)?,
         fin: Fin {
-            received: matches!(state, TCP_CLOSE_WAIT | TCP_LAST_ACK | TCP_CLOSING),
-            acked: state == TCP_FIN_WAIT2,
+            received: matches!(state, tcp_state::CLOSE_WAIT | tcp_state::LAST_ACK | tcp_state::CLOSING),
+            acked: state == tcp_state::FIN_WAIT2,
         },
         // 4.19 and later.
         bytes_sent: long(200).zip(long(208)).map(|(sent, again)| sent.saturating_sub(again)),
@@ -230,7 +223,7 @@ mod tests {
     use std::io::{Read, Write};
     use std::net::{TcpListener, TcpStream, UdpSocket};
 
-    fn find(sockets: &[Socket], transport: Transport, port: u16, state: u8) -> Option<&Socket> {
+    fn find(sockets: &[Socket], transport: Transport, port: u16, state: u16) -> Option<&Socket> {
         let fits = |socket: &&Socket| {
             socket.transport == transport && socket.tuple.local_port == port && socket.state == state
         };
@@ -250,11 +243,12 @@ mod tests {
 
         let sockets = dump(Some(7)).unwrap();
         let port = listener.local_addr().unwrap().port();
-        let listening = find(&sockets, Transport::Tcp, port, TCP_LISTEN).unwrap();
+        let listening = find(&sockets, Transport::Tcp, port, tcp_state::LISTEN).unwrap();
         assert_eq!((listening.owner, listening.tuple.netns), (Some(uid), Some(7)));
         assert!(listening.inode.is_some());
 
-        let connected = find(&sockets, Transport::Tcp, client.local_addr().unwrap().port(), TCP_ESTABLISHED);
+        let connected =
+            find(&sockets, Transport::Tcp, client.local_addr().unwrap().port(), tcp_state::ESTABLISHED);
         let connected = connected.unwrap();
         assert_eq!(
             (connected.tuple.remote_port, connected.tuple.remote_ip()),
@@ -262,7 +256,7 @@ mod tests {
         );
         let counters = connected.counters.unwrap();
         assert_eq!((counters.bytes_acked, counters.bytes_sent, counters.bytes_received), (6, Some(5), 0));
-        let accepted = find(&sockets, Transport::Tcp, port, TCP_ESTABLISHED).unwrap();
+        let accepted = find(&sockets, Transport::Tcp, port, tcp_state::ESTABLISHED).unwrap();
         assert_eq!(accepted.counters.unwrap().bytes_received, 5);
         assert_ne!(accepted.cookie, connected.cookie);
 
@@ -275,10 +269,10 @@ mod tests {
         let mut info = vec![0; 160];
         info[68..72].copy_from_slice(&1234u32.to_ne_bytes());
         info[120..128].copy_from_slice(&99u64.to_ne_bytes());
-        let read = counters(&info, TCP_FIN_WAIT2).unwrap();
+        let read = counters(&info, tcp_state::FIN_WAIT2).unwrap();
         assert_eq!((read.rtt_us, read.bytes_acked, read.bytes_sent), (1234, 99, None));
         assert_eq!(read.fin, Fin { received: false, acked: true });
-        assert_eq!(counters(&info[..136], TCP_ESTABLISHED), None, "before 4.2");
+        assert_eq!(counters(&info[..136], tcp_state::ESTABLISHED), None, "before 4.2");
     }
 
     #[test]
