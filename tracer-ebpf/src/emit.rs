@@ -14,8 +14,7 @@ use crate::maps::{COUNTERS, EVENTS, config};
 #[inline(always)]
 pub fn reserve<T: 'static>(kind: u16) -> Option<RingBufEntry<T>> {
     let Some(mut entry) = EVENTS.reserve::<T>(0) else {
-        // SAFETY: only the address of a field is taken.
-        count(kind, |counter| unsafe { &raw mut (*counter).lost });
+        lose(kind);
         return None;
     };
     // SAFETY: every event struct begins with its header, and the entry is large enough for T.
@@ -56,26 +55,42 @@ pub fn skip(kind: u16) {
     count(kind, |counter| unsafe { &raw mut (*counter).skipped });
 }
 
-/// Adds one to a counter. Atomically, because a program in softirq may interrupt one in process context on the same CPU;
-/// in assembly, because Rust has no atomic addition for BPF.
+/// Counts an event that found no room.
+#[inline(always)]
+pub fn lose(kind: u16) {
+    // SAFETY: only the address of a field is taken.
+    count(kind, |counter| unsafe { &raw mut (*counter).lost });
+}
+
 #[inline(always)]
 fn count(kind: u16, which: impl FnOnce(*mut Counter) -> *mut u64) {
     let Some(counter) = COUNTERS.get_ptr_mut(u32::from(kind)) else { return };
-    // SAFETY: the verifier checks that the pointer lies in the map; its values are aligned to eight bytes.
+    // SAFETY: a field of a value of the map, aligned to eight bytes.
+    unsafe { add(which(counter), 1) };
+}
+
+/// Adds to a counter. Atomically, because a program in softirq may interrupt one in process context on the same CPU, and
+/// other CPUs may add to the same flow; in assembly, because Rust has no atomic addition for BPF.
+///
+/// # Safety
+/// `counter` points into a value of a map and is aligned to eight bytes; the verifier checks both.
+#[inline(always)]
+pub unsafe fn add(counter: *mut u64, more: u64) {
+    // SAFETY: as the caller promises.
     unsafe {
-        asm!(
-            "lock *(u64 *)({0} + 0) += {1}",
-            in(reg) which(counter),
-            in(reg) 1u64,
-            options(nostack),
-        );
+        asm!("lock *(u64 *)({0} + 0) += {1}", in(reg) counter, in(reg) more, options(nostack));
     }
 }
 
 #[inline(always)]
 fn header(kind: u16, len: usize) -> Header {
+    Header { abi: ABI_VERSION, kind, len: len as u32, boot_ns: now() }
+}
+
+/// The time for `boot_ns`.
+#[inline(always)]
+pub fn now() -> u64 {
     let has_boot_clock = config!(boot_clock) == 1;
     // SAFETY: plain helpers without arguments. The branch is decided at load time: CONFIG is constant then.
-    let boot_ns = unsafe { if has_boot_clock { bpf_ktime_get_boot_ns() } else { bpf_ktime_get_ns() } };
-    Header { abi: ABI_VERSION, kind, len: len as u32, boot_ns }
+    unsafe { if has_boot_clock { bpf_ktime_get_boot_ns() } else { bpf_ktime_get_ns() } }
 }

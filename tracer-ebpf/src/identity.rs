@@ -47,6 +47,13 @@ pub fn read<T: Copy + Default>(base: u64, offset: u32) -> Maybe<T> {
     Maybe { value, is_known: result == 0 }
 }
 
+/// Reads bytes of kernel memory at address `from` to `out`, which lies in a reserved entry; zeros when it cannot be read.
+#[inline(always)]
+pub fn read_into<T>(out: *mut T, from: u64) {
+    // SAFETY: as in [`read`].
+    let _ = unsafe { bpf_probe_read_kernel(out.cast(), size_of::<T>() as u32, from as *const c_void) };
+}
+
 /// The address that a verifier-tracked pointer holds, as a number.
 ///
 /// The verifier refuses arithmetic on `ctx->sk`. Copied off the stack by a helper it is a plain number, which

@@ -11,9 +11,11 @@ mod identity;
 mod maps;
 mod tcp;
 mod tcp_unmarked;
+mod udp;
+mod udp_hooks;
 
-use aya_ebpf::macros::{raw_tracepoint, sock_ops};
-use aya_ebpf::programs::{RawTracePointContext, SockOpsContext};
+use aya_ebpf::macros::{cgroup_skb, cgroup_sock, kprobe, raw_tracepoint, sock_ops};
+use aya_ebpf::programs::{ProbeContext, RawTracePointContext, SkBuffContext, SockContext, SockOpsContext};
 
 /// Hook: `BPF_CGROUP_SOCK_OPS` on the cgroup2 root, `tcp_call_bpf()` in include/net/tcp.h.
 /// Checked on 5.10, 6.1, 6.12 and 6.18.
@@ -32,6 +34,70 @@ pub fn tracer_sock_ops(ctx: SockOpsContext) -> u32 {
 #[raw_tracepoint(tracepoint = "inet_sock_set_state")]
 pub fn tracer_set_state(ctx: RawTracePointContext) -> i32 {
     tcp_unmarked::observe(&ctx);
+    0
+}
+
+/// Hook: `BPF_CGROUP_INET_EGRESS` on the cgroup2 root, `ip_finish_output()` and `ip6_finish_output()`: before a datagram is
+/// cut into fragments. Returns 1 always ("let it pass"), as all programs here.
+#[cgroup_skb]
+pub fn tracer_egress(ctx: SkBuffContext) -> i32 {
+    udp_hooks::packet(&ctx, true);
+    1
+}
+
+/// Hook: `BPF_CGROUP_INET_INGRESS` on the cgroup2 root, `sk_filter_trim_cap()`: before a datagram is queued at its socket.
+#[cgroup_skb]
+pub fn tracer_ingress(ctx: SkBuffContext) -> i32 {
+    udp_hooks::packet(&ctx, false);
+    1
+}
+
+/// Hook: `BPF_CGROUP_INET4_POST_BIND` on the cgroup2 root, `__inet_bind()`.
+#[cgroup_sock(post_bind4)]
+pub fn tracer_post_bind4(ctx: SockContext) -> i32 {
+    udp_hooks::bound(&ctx);
+    1
+}
+
+/// Hook: `BPF_CGROUP_INET6_POST_BIND` on the cgroup2 root, `__inet6_bind()`.
+#[cgroup_sock(post_bind6)]
+pub fn tracer_post_bind6(ctx: SockContext) -> i32 {
+    udp_hooks::bound(&ctx);
+    1
+}
+
+/// Hook: `BPF_CGROUP_INET_SOCK_RELEASE` on the cgroup2 root, `inet_release()`.
+#[cgroup_sock(sock_release)]
+pub fn tracer_sock_release(ctx: SockContext) -> i32 {
+    udp_hooks::released(&ctx);
+    1
+}
+
+/// Hook: kprobe `ip_send_skb(net, skb)`, in the call that sends the datagram.
+#[kprobe]
+pub fn tracer_send4(ctx: ProbeContext) -> u32 {
+    udp_hooks::sends(ctx.arg(1));
+    0
+}
+
+/// Hook: kprobe `ip6_send_skb(skb)`, in the call that sends the datagram.
+#[kprobe]
+pub fn tracer_send6(ctx: ProbeContext) -> u32 {
+    udp_hooks::sends(ctx.arg(0));
+    0
+}
+
+/// Hook: kprobe `skb_consume_udp(sk, skb, len)`, in the call that takes the datagram from the socket.
+#[kprobe]
+pub fn tracer_consume(ctx: ProbeContext) -> u32 {
+    udp_hooks::takes(&ctx);
+    0
+}
+
+/// Hook: kprobe `udp_destroy_sock(sk)` and `udpv6_destroy_sock(sk)`.
+#[kprobe]
+pub fn tracer_destroy(ctx: ProbeContext) -> u32 {
+    udp_hooks::destroyed(&ctx);
     0
 }
 

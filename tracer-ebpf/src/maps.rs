@@ -1,8 +1,8 @@
 //! Every map and global, with its size and why.
 
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{PerCpuArray, RingBuf};
-use tracer_ebpf::abi::{Config, Counter, KIND_COUNT};
+use aya_ebpf::maps::{HashMap, LruHashMap, PerCpuArray, RingBuf};
+use tracer_ebpf::abi::{Config, Counter, Identity, KIND_COUNT, UdpFlow, UdpKey, UdpSocket};
 
 /// Set by user space before the load; constant for the verifier, which then drops the branches not taken.
 #[unsafe(no_mangle)]
@@ -15,6 +15,22 @@ pub static EVENTS: RingBuf = RingBuf::with_byte_size(4096, 0);
 /// One counter per event kind and CPU, so that a full ring is never silent.
 #[map]
 pub static COUNTERS: PerCpuArray<Counter> = PerCpuArray::with_max_entries(KIND_COUNT as u32, 0);
+
+/// UDP flows that are counted at the same time. Their memory is taken at the load (170 bytes each, 2.7 MiB), because
+/// kprobes must not allocate; a phone has some hundred.
+const UDP_FLOWS_MOST: u32 = 16_384;
+
+/// What each UDP flow has moved.
+#[map]
+pub static UDP_FLOWS: HashMap<UdpKey, UdpFlow> = HashMap::with_max_entries(UDP_FLOWS_MOST, 0);
+
+/// Sockets with UDP flows, by their address in the kernel: at their release, these are looked up. No more than flows.
+#[map]
+pub static UDP_SOCKETS: HashMap<u64, UdpSocket> = HashMap::with_max_entries(UDP_FLOWS_MOST, 0);
+
+/// Tasks that bound a UDP socket, by its cookie. The oldest makes room: then a process is not named, no more.
+#[map]
+pub static UDP_BINDERS: LruHashMap<u64, Identity> = LruHashMap::with_max_entries(4096, 0);
 
 /// Reads one field of [`CONFIG`], e.g. `config!(offsets.sock_uid)`.
 ///

@@ -122,6 +122,9 @@ fn ready(ctx: &SockOpsContext, kind: u16) {
         watch_states(ctx);
     }
     let Some(sk) = socket(ctx.ops) else { return };
+    // When both ends open at the same time, the kernel calls ours passive. An accepted one has no `struct socket` yet.
+    let has_opened = read::<u64>(sk, config!(offsets.sock_socket)).value != 0;
+    let kind = if has_opened { KIND_TCP_ESTABLISHED } else { kind };
     let owner = owner(sk);
     let Some(mut entry) = reserve::<TcpReady>(kind) else { return };
     let out = entry.as_mut_ptr();
@@ -286,12 +289,11 @@ fn write_tuple(out: *mut Tuple, ops: *const bpf_sock_ops, remote: Address, sk: u
     // local_port is in host order, remote_port in network order in the upper half (little-endian).
     set!(out.local_port = field!(ops, local_port) as u16);
     set!(out.remote_port = ((field!(ops, remote_port) >> 16) as u16).swap_bytes());
-    write_netns(out, sk);
+    set!(out.netns = netns_of(sk));
 }
 
 #[inline(always)]
-pub fn write_netns(out: *mut Tuple, sk: u64) {
+pub fn netns_of(sk: u64) -> u32 {
     let net = read::<u64>(sk, config!(offsets.sock_net));
-    let netns = read::<u32>(net.value, config!(offsets.net_inum));
-    set!(out.netns = netns.value);
+    read::<u32>(net.value, config!(offsets.net_inum)).value
 }

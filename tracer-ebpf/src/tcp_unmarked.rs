@@ -13,7 +13,7 @@ use tracer_ebpf::abi::{KIND_TCP_CLOSE, KIND_TCP_FAILED, TcpEnd, Tuple, tcp_state
 use crate::emit::{reserve, set, submit};
 use crate::identity::read;
 use crate::maps::config;
-use crate::tcp::{AF_INET, Address, Closing, MAPPED, unwanted, write_ending, write_netns};
+use crate::tcp::{AF_INET, Address, Closing, MAPPED, netns_of, unwanted, write_ending};
 
 /// include/uapi/linux/in.h
 const IPPROTO_TCP: u16 = 6;
@@ -77,5 +77,5 @@ fn write_tuple(out: *mut Tuple, sk: u64, is_v4: bool, remote: Address) {
     set!(out.remote as Address = remote);
     set!(out.local_port = read::<u16>(sk, config!(offsets.sock_num)).value);
     set!(out.remote_port = read::<u16>(sk, config!(offsets.sock_dport)).value.swap_bytes());
-    write_netns(out, sk);
+    set!(out.netns = netns_of(sk));
 }

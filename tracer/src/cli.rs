@@ -84,6 +84,13 @@ pub struct RunArgs {
     /// `0s`: never.
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = humantime::parse_duration)]
     pub stats: Duration,
+    /// How long a UDP flow may be silent until it counts as ended; its socket may stay open.
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration)]
+    pub udp_idle: Duration,
+    /// Kinds of hooks that may be used: cgroup, kprobe, tracepoint; or, as no-kprobe, that may not. Each `start` record
+    /// says what was used.
+    #[arg(long, value_name = "LIST", value_delimiter = ',', help_heading = "Kernel")]
+    pub hooks: Vec<crate::kernel::hooks::HookChoice>,
     /// Size of the kernel's ring buffer in KiB (rounded up to a power of two).
     #[arg(long, value_name = "KIB", default_value_t = crate::config::DEFAULT_RING_KIB)]
     pub ring_size: u32,

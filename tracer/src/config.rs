@@ -8,6 +8,7 @@ use wildmatch::WildMatch;
 use crate::cli::{EventArg, FormatArg, RunArgs};
 use crate::enrich::geo;
 use crate::failure::Failure;
+use crate::kernel::hooks::Hooks;
 use crate::pipeline::Filter;
 use crate::record::Action;
 
@@ -15,6 +16,9 @@ use crate::record::Action;
 pub const DEFAULT_RING_KIB: u32 = 2048;
 /// The kernel takes up to 2 GiB; nobody needs more than this.
 const MAX_RING_KIB: u32 = 1 << 20;
+
+/// Every half of this time, the flows are looked at.
+const SHORTEST_UDP_IDLE: Duration = Duration::from_secs(1);
 
 /// Everything `run` needs to know.
 #[derive(Clone, Debug)]
@@ -31,6 +35,10 @@ pub struct Config {
     pub sample: Option<Duration>,
     /// How often `stats` records are written; `None`: only on SIGUSR1.
     pub stats: Option<Duration>,
+    /// How long a UDP flow is silent until it is over.
+    pub udp_idle: Duration,
+    /// Which kinds of hooks may be used.
+    pub hooks: Hooks,
     /// Bytes, a power of two.
     pub ring_size: u32,
     pub android_root: PathBuf,
@@ -52,6 +60,12 @@ impl TryFrom<RunArgs> for Config {
                 "--ring-size {size}: give a size from 4 to {MAX_RING_KIB} KiB"
             )));
         }
+        if args.udp_idle < SHORTEST_UDP_IDLE {
+            return Err(Failure::usage(format!(
+                "--udp-idle {}: give at least {SHORTEST_UDP_IDLE:?}",
+                humantime::format_duration(args.udp_idle)
+            )));
+        }
         Ok(Self {
             home: args.home.iter().map(|code| country(code)).collect::<Result<_, _>>()?,
             filter: Filter {
@@ -66,6 +80,8 @@ impl TryFrom<RunArgs> for Config {
             max_flows: args.max_flows,
             stats: (!args.stats.is_zero()).then_some(args.stats),
             sample: (!args.sample.is_zero()).then_some(args.sample),
+            udp_idle: args.udp_idle,
+            hooks: Hooks::new(args.hooks),
             ring_size: args.ring_size.next_power_of_two() << 10,
             android_root_given: args.data.android_root.is_some(),
             android_root: args.data.android_root.unwrap_or_else(|| PathBuf::from("/")),

@@ -5,17 +5,46 @@ use std::net::{IpAddr, Ipv6Addr};
 use tracer_ebpf::abi::Identity;
 
 use crate::clock::BootTime;
-use crate::record::{Direction, Transport};
+use crate::record::{Direction, End, Method, ProcessSource, Protocol, Transport};
 
 /// One event about one socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
     pub at: BootTime,
-    /// Socket cookie: unique per boot.
+    /// Socket cookie: unique per boot. Of a UDP socket that has none, a number with `abi::OWN_NUMBER`.
     pub cookie: u64,
     pub transport: Transport,
     pub tuple: Tuple,
     pub what: What,
+}
+
+impl Event {
+    #[must_use]
+    pub fn key(&self) -> FlowKey {
+        FlowKey::new(self.cookie, self.transport, &self.tuple)
+    }
+}
+
+/// What tells flows apart: of TCP the socket, of UDP also the remote end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FlowKey {
+    /// As [`Event::cookie`].
+    pub cookie: u64,
+    /// UDP only.
+    pub peer: Option<(Ipv6Addr, u16)>,
+}
+
+impl FlowKey {
+    #[must_use]
+    pub fn new(cookie: u64, transport: Transport, tuple: &Tuple) -> Self {
+        let peer = (transport == Transport::Udp).then_some((tuple.remote, tuple.remote_port));
+        Self { cookie, peer }
+    }
+
+    #[must_use]
+    pub fn tcp(cookie: u64) -> Self {
+        Self { cookie, peer: None }
+    }
 }
 
 /// Both ends of a socket, from its owner's side. IPv4 is held as v4-mapped: one path for both families.
@@ -65,6 +94,16 @@ pub enum What {
     Sample(Counters),
     /// The socket is not in the kernel's list any more, and no event told of its end.
     Gone,
+    /// The first datagram between a socket and a remote address.
+    FirstDatagram(FirstDatagram),
+    /// What a UDP flow has moved so far.
+    DatagramsSoFar(Datagrams),
+    /// The socket of a UDP flow was released, said an event.
+    Released(LastDatagrams),
+    /// A UDP flow ended, as the programs' map of flows shows.
+    Ended(LastDatagrams, End),
+    /// A socket with several UDP flows was released: the map has their figures.
+    AllReleased,
 }
 
 /// An open socket in the kernel's list.
@@ -99,6 +138,41 @@ pub struct Counters {
     pub unacked: u32,
     /// Which FINs the byte counts include.
     pub fin: Fin,
+}
+
+/// How a UDP flow began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FirstDatagram {
+    pub owner: Option<u32>,
+    pub task: Option<(Identity, ProcessSource)>,
+    pub direction: Direction,
+    /// The hook that saw it.
+    pub method: Method,
+    /// What its first bytes look like.
+    pub protocol: Option<Protocol>,
+    /// What was moved until now, when it was not the first datagram that told of it.
+    pub so_far: Option<Datagrams>,
+}
+
+/// What a UDP flow has moved, exact.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Datagrams {
+    /// Payload bytes.
+    pub bytes_sent: u64,
+    pub bytes_received: u64,
+    pub sent: u64,
+    pub received: u64,
+    pub first: BootTime,
+    pub last: BootTime,
+}
+
+/// The end of a UDP flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LastDatagrams {
+    pub owner: Option<u32>,
+    pub direction: Direction,
+    pub method: Method,
+    pub moved: Datagrams,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

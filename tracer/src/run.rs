@@ -5,10 +5,12 @@
 
 mod accounting;
 mod census;
+mod compare;
 mod list_open;
 mod reload;
 mod session;
 mod startup;
+mod udp;
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -104,6 +106,7 @@ async fn follow(
             () = until(deadline) => return Ok(Stop::DurationOver),
             () = until(session.next_check()) => session.check_losses(),
             () = until(session.next_stats()) => session.tell_stats(),
+            () = until(session.next_udp_look()) => session.look_at_udp(),
             reloaded = reloader.next() => session.apply(reloaded),
             census = census_taker.next() => session.compare(&census, false),
             guard = ring.readable_mut() => {

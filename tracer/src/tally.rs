@@ -5,7 +5,7 @@ use std::ops::{AddAssign, Index, IndexMut};
 
 use tracer_ebpf::abi::{
     KIND_COUNT, KIND_TCP_ACCEPT, KIND_TCP_CLOSE, KIND_TCP_CONNECT, KIND_TCP_ESTABLISHED, KIND_TCP_FAILED,
-    KIND_TCP_LISTEN,
+    KIND_TCP_LISTEN, KIND_UDP_CLOSE, KIND_UDP_DATAGRAM, KIND_UDP_OPEN, KIND_UDP_RELEASE,
 };
 
 /// What is counted apart: the kinds of kernel events, and records that no kernel event stands behind.
@@ -19,13 +19,23 @@ pub enum Kind {
     Failed = KIND_TCP_FAILED,
     Close = KIND_TCP_CLOSE,
     Listen = KIND_TCP_LISTEN,
+    /// A UDP flow began.
+    UdpOpen = KIND_UDP_OPEN,
+    /// A UDP flow ended with its socket.
+    UdpClose = KIND_UDP_CLOSE,
+    /// A socket with several UDP flows was released.
+    UdpRelease = KIND_UDP_RELEASE,
+    /// Single datagrams, that no flow counts.
+    Datagram = KIND_UDP_DATAGRAM,
     Existing,
     Sample,
     Unseen,
+    /// A UDP flow ended, as the map of flows showed.
+    UdpEnded,
 }
 
 /// Number of kinds.
-const COUNT: usize = Kind::Unseen as usize + 1;
+const COUNT: usize = Kind::UdpEnded as usize + 1;
 
 /// Names in the order of the kinds.
 const NAMES: [&str; COUNT] = [
@@ -36,9 +46,14 @@ const NAMES: [&str; COUNT] = [
     "failed",
     "close",
     "listen",
+    "udp_open",
+    "udp_close",
+    "udp_release",
+    "datagram",
     "existing",
     "sample",
     "unseen",
+    "udp_ended",
 ];
 
 /// One count per kind.

@@ -70,8 +70,26 @@ pub struct Offsets {
     pub tcp_total_retrans: u32,
     /// `tcp_sock.snd_una`, u32.
     pub tcp_snd_una: u32,
+    /// `sock_common.skc_state`, u8.
+    pub sock_state: u32,
+    /// `sock.sk_socket`, a pointer.
+    pub sock_socket: u32,
+    /// `socket.file`, a pointer.
+    pub socket_file: u32,
+    /// `sk_buff.sk`, a pointer.
+    pub skb_sk: u32,
+    /// `sk_buff.head`, a pointer.
+    pub skb_head: u32,
+    /// `sk_buff.end`, u32: where `skb_shared_info` begins, from `head`.
+    pub skb_end: u32,
+    /// `sk_buff.network_header`, u16, from `head`.
+    pub skb_network_header: u32,
+    /// `sk_buff.transport_header`, u16, from `head`.
+    pub skb_transport_header: u32,
+    /// `skb_shared_info.gso_segs`, u16.
+    pub shinfo_gso_segs: u32,
 }
-pin_layout!(Offsets, 124, { task_pid: 0, cred_uid: 28, sock_uid: 32, tcp_write_seq: 52, tcp_snd_una: 120 });
+pin_layout!(Offsets, 160, { task_pid: 0, cred_uid: 28, sock_uid: 32, tcp_snd_una: 120, shinfo_gso_segs: 156 });
 
 impl Offsets {
     pub const UNKNOWN: Self = Self {
@@ -106,6 +124,15 @@ impl Offsets {
         tcp_srtt_us: OFFSET_UNKNOWN,
         tcp_total_retrans: OFFSET_UNKNOWN,
         tcp_snd_una: OFFSET_UNKNOWN,
+        sock_state: OFFSET_UNKNOWN,
+        sock_socket: OFFSET_UNKNOWN,
+        socket_file: OFFSET_UNKNOWN,
+        skb_sk: OFFSET_UNKNOWN,
+        skb_head: OFFSET_UNKNOWN,
+        skb_end: OFFSET_UNKNOWN,
+        skb_network_header: OFFSET_UNKNOWN,
+        skb_transport_header: OFFSET_UNKNOWN,
+        shinfo_gso_segs: OFFSET_UNKNOWN,
     };
 }
 
@@ -119,7 +146,7 @@ pub struct Config {
     /// 1: `bpf_ktime_get_boot_ns` exists (kernel 5.8+); 0: `boot_ns` is `CLOCK_MONOTONIC`, suspend excluded.
     pub boot_clock: u32,
 }
-pin_layout!(Config, 132, { offsets: 0, include_loopback: 124, boot_clock: 128 });
+pin_layout!(Config, 168, { offsets: 0, include_loopback: 160, boot_clock: 164 });
 
 impl Config {
     /// Nothing known, nothing wanted: what the object file carries until user space overrides it.

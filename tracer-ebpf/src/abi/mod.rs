@@ -8,14 +8,16 @@ mod config;
 mod counters;
 mod event;
 pub mod tcp_state;
+mod udp;
 
 pub use config::*;
 pub use counters::*;
 pub use event::*;
+pub use udp::*;
 
 /// Version of these layouts. Changes whenever a layout changes; both sides are built together, so a mismatch means
 /// that a foreign object was loaded.
-pub const ABI_VERSION: u16 = 1;
+pub const ABI_VERSION: u16 = 2;
 
 /// Asserts the size of a struct and the offset of each named field at compile time.
 macro_rules! pin_layout {

@@ -22,9 +22,11 @@ use tracer_ebpf::abi::{Identity, KNOWN_EXEC, KNOWN_START, KNOWN_TASK};
 use crate::clock::BootTime;
 use crate::text::{printable, printable_within};
 
+mod cgroup;
 mod holders;
 mod procfs;
 
+pub use cgroup::{Cgroup, Container};
 pub use holders::holders;
 use procfs::{Directory, Stat};
 
@@ -51,6 +53,8 @@ pub struct Process {
     /// Arguments joined with spaces, at most [`MAX_COMMAND_LINE`] bytes, `…` at the end when cut.
     pub command_line: Option<String>,
     pub parent: Option<Parent>,
+    /// Control group and container; nothing when the process was gone.
+    pub cgroup: Cgroup,
     /// Start of the process; exact from the kernel, else rounded down to a clock tick.
     pub start: Option<BootTime>,
 }
@@ -200,6 +204,7 @@ impl ProcessTable {
             executable: executable.map(|path| printable_within(&path, MAX_EXECUTABLE).into_owned()),
             command_line: arguments.as_deref().map(join),
             parent: self.parent(directory, &stat),
+            cgroup: directory.cgroup().unwrap_or_default(),
             start: Some(BootTime(start)),
         };
         let settled = !arguments.as_deref().is_some_and(is_placeholder);
@@ -230,7 +235,8 @@ fn known<T>(identity: &Identity, bit: u32, value: T) -> Option<T> {
 
 /// What remains of a process that is gone.
 fn bare(pid: u32, start_ns: Option<u64>) -> Process {
-    Process { pid, executable: None, command_line: None, parent: None, start: start_ns.map(BootTime) }
+    let start = start_ns.map(BootTime);
+    Process { pid, executable: None, command_line: None, parent: None, cgroup: Cgroup::default(), start }
 }
 
 /// Whether the pid still belongs to the process that was read. One that is gone is not the same: it may have been

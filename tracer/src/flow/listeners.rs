@@ -19,11 +19,13 @@ type Place = (Option<u32>, Ipv6Addr, u16);
 
 pub struct Listeners {
     by_place: LruCache<Place, (Identity, ProcessSource)>,
+    /// UDP sockets from before the start, by cookie.
+    udp: LruCache<u64, Identity>,
 }
 
 impl Default for Listeners {
     fn default() -> Self {
-        Self { by_place: LruCache::unbounded() }
+        Self { by_place: LruCache::unbounded(), udp: LruCache::unbounded() }
     }
 }
 
@@ -41,6 +43,20 @@ impl Listeners {
         }
     }
 
+    /// Remembers the process that holds a UDP socket.
+    pub fn add_udp(&mut self, cookie: u64, holder: Identity) {
+        self.udp.put(cookie, holder);
+        if self.udp.len() > CAPACITY {
+            self.udp.pop_lru();
+        }
+    }
+
+    /// The process that held this UDP socket of `owner` when the sockets were listed last.
+    pub fn find_udp(&mut self, cookie: u64, owner: Option<u32>) -> Option<(Identity, ProcessSource)> {
+        let holder = *self.udp.get(&cookie)?;
+        is_of(&holder, owner).then_some((holder, ProcessSource::Holder))
+    }
+
     /// The task that listens for an accepted connection whose socket belongs to `owner`: on its very address, or on
     /// "any". A listener of another owner is not it (its socket was closed and the port taken over).
     pub fn find(&mut self, tuple: &Tuple, owner: Option<u32>) -> Option<(Identity, ProcessSource)> {
@@ -48,10 +64,14 @@ impl Listeners {
         any.into_iter().find_map(|local| {
             let found = *self.by_place.get(&(tuple.netns, local, tuple.local_port))?;
             let (identity, _) = found;
-            let same = identity.known & KNOWN_OWNER == 0 || owner == Some(identity.owner_uid);
-            same.then_some(found)
+            is_of(&identity, owner).then_some(found)
         })
     }
+}
+
+/// Whether a socket of `owner` can be the one that this task was seen with.
+fn is_of(task: &Identity, owner: Option<u32>) -> bool {
+    task.known & KNOWN_OWNER == 0 || owner == Some(task.owner_uid)
 }
 
 #[cfg(test)]

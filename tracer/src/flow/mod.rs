@@ -5,6 +5,8 @@
 pub mod community_id;
 pub mod end;
 pub mod listeners;
+pub mod state;
 pub mod table;
 
-pub use table::{Flow, FlowTable, Progress};
+pub use state::{Flow, Progress};
+pub use table::FlowTable;

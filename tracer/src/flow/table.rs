@@ -1,145 +1,37 @@
-//! The bounded table of open connections, by socket cookie. Pure.
+//! The bounded table of open connections: of TCP by socket cookie, of UDP by cookie and remote end. Pure.
 //!
 //! A connection whose beginning was not seen (its event was lost) still gets a flow from its later events, with what
 //! they carry. When the table is full, the flow that nothing was heard of for the longest time makes room and is
 //! handed out, so that the stream can say so.
 
-use std::collections::HashSet;
-use std::sync::Arc;
+use std::collections::{BTreeSet, HashSet};
 
 use lru::LruCache;
-use tracer_ebpf::abi::{Identity, KNOWN_OWNER, KNOWN_TASK_UID};
 
 use crate::clock::BootTime;
-use crate::enrich::process::Process;
-use crate::enrich::tags::Tag;
-use crate::event::{Counters, Event, Existing, Tuple, What};
-use crate::record::{Direction, Flag, Method, OwnerSource, Places, ProcessSource, Transport, WhoText};
+use crate::event::{Counters, Datagrams, Event, FirstDatagram, FlowKey, LastDatagrams, What};
+use crate::record::{Direction, Method, OwnerSource, ProcessSource, Transport};
 
-use super::community_id::{self, Hash};
 use super::listeners::Listeners;
+use super::state::{Flow, Progress};
 
 /// Flows watched at the same time unless `--max-flows` says otherwise.
 pub const DEFAULT_CAPACITY: usize = 65_536;
 
-/// How far a connection has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Progress {
-    Connecting,
-    Established,
-    /// Its last event: it has left the table.
-    Ended,
-}
-
-/// What is known about one connection.
-#[derive(Clone, Debug)]
-pub struct Flow {
-    pub cookie: u64,
-    pub transport: Transport,
-    pub tuple: Tuple,
-    /// Unknown when neither beginning nor handshake was seen.
-    pub direction: Option<Direction>,
-    /// When it was asked for, or accepted. Unknown when that event was lost.
-    pub opened: Option<BootTime>,
-    /// The hook that told of it first.
-    pub method: Method,
-    /// The task that connected, that listens, or that holds the socket.
-    pub identity: Option<Identity>,
-    /// Which of these; absent with it.
-    pub process_source: Option<ProcessSource>,
-    /// Uid that owns the socket.
-    pub owner: Option<u32>,
-    /// Where `owner` comes from; absent with it.
-    pub owner_source: Option<OwnerSource>,
-    /// When something was heard of it last.
-    pub heard: BootTime,
-    pub progress: Progress,
-    pub community: Hash,
-    /// On whose behalf the socket works, as netd knows it.
-    pub tag: Option<Tag>,
-    /// What it had moved when that was told last, while it is open.
-    pub told: Option<Counters>,
-    /// Kept by `enrich` from the first record on: at the end the process is often gone.
-    pub process: Option<Arc<Process>>,
-    /// Where both ends are, rendered: kept from the first record on.
-    pub places: Option<Places>,
-    /// Whose connection it is, rendered: kept from the first record on.
-    pub who: Option<Arc<WhoText>>,
-    /// Kept by `judge` from the first record on; `None` before.
-    pub flags: Option<Vec<Flag>>,
-}
-
-impl Flow {
-    fn new(event: &Event, progress: Progress, direction: Option<Direction>) -> Self {
-        let tuple = event.tuple;
-        let local = (tuple.local_ip(), tuple.local_port).into();
-        let remote = (tuple.remote_ip(), tuple.remote_port).into();
-        Self {
-            cookie: event.cookie,
-            transport: event.transport,
-            tuple,
-            direction,
-            opened: None,
-            method: Method::SockOps,
-            identity: None,
-            process_source: None,
-            owner: None,
-            owner_source: None,
-            heard: event.at,
-            progress,
-            community: community_id::hash(local, remote, event.transport.protocol()),
-            tag: None,
-            told: None,
-            process: None,
-            places: None,
-            who: None,
-            flags: None,
-        }
-    }
-
-    /// Takes an owner from the socket itself, unless one is known.
-    fn set_owner(&mut self, uid: Option<u32>, source: OwnerSource) {
-        if self.owner.is_none() && uid.is_some() {
-            self.owner = uid;
-            self.owner_source = Some(source);
-        }
-    }
-
-    /// Takes the task that opened the socket, and from it the owner: the socket's own uid, else the task's.
-    fn set_opener(&mut self, identity: &Identity) {
-        self.identity = Some(*identity);
-        self.process_source = Some(ProcessSource::Connect);
-        let known = |bit, uid| (identity.known & bit != 0).then_some(uid);
-        self.set_owner(known(KNOWN_OWNER, identity.owner_uid), OwnerSource::SkUid);
-        self.set_owner(known(KNOWN_TASK_UID, identity.task_uid), OwnerSource::TaskUid);
-    }
-
-    /// A connection that was open before anything was seen of it.
-    #[must_use]
-    pub fn existing(event: &Event, existing: &Existing) -> Self {
-        let progress = if existing.is_established { Progress::Established } else { Progress::Connecting };
-        let mut flow = Self::new(event, progress, existing.direction);
-        flow.method = Method::SockDiag;
-        flow.set_owner(existing.owner, OwnerSource::SockDiag);
-        flow.identity = existing.holder;
-        flow.process_source = existing.holder.map(|_| ProcessSource::Holder);
-        flow.told = existing.counters;
-        flow
-    }
-}
-
-/// Open connections by cookie.
+/// Open connections.
 pub struct FlowTable {
-    flows: LruCache<u64, Flow>,
+    flows: LruCache<FlowKey, Flow>,
+    /// Keys of the UDP flows: a socket may have several, and its release ends them all.
+    udp: BTreeSet<FlowKey>,
     capacity: usize,
     listeners: Listeners,
     /// The flow that the last event ended.
-    ended: Option<Flow>,
+    last: Option<Flow>,
     evicted: u64,
     /// Open flows that only the kernel's list of sockets told of.
     existing: usize,
-    /// Cookies of flows that ended, while somebody wants to know.
-    ended_cookies: Option<HashSet<u64>>,
+    /// Flows that ended, while somebody wants to know.
+    ended: Option<HashSet<FlowKey>>,
 }
 
 /// What one event did to the table.
@@ -154,12 +46,13 @@ impl FlowTable {
     pub fn new(capacity: usize) -> Self {
         Self {
             flows: LruCache::unbounded(),
+            udp: BTreeSet::new(),
             capacity: capacity.max(1),
             listeners: Listeners::default(),
-            ended: None,
+            last: None,
             evicted: 0,
             existing: 0,
-            ended_cookies: None,
+            ended: None,
         }
     }
 
@@ -199,18 +92,36 @@ impl FlowTable {
     }
 
     #[must_use]
-    pub fn contains(&self, cookie: u64) -> bool {
-        self.flows.contains(&cookie)
+    pub fn contains(&self, key: &FlowKey) -> bool {
+        self.flows.contains(key)
+    }
+
+    /// Keys of the open UDP flows of a socket.
+    #[must_use]
+    pub fn udp_of(&self, cookie: u64) -> Vec<FlowKey> {
+        let first = FlowKey { cookie, peer: None };
+        self.udp.range(first..).take_while(|key| key.cookie == cookie).copied().collect()
+    }
+
+    /// Whether a UDP flow is open.
+    #[must_use]
+    pub fn has_udp(&self) -> bool {
+        !self.udp.is_empty()
+    }
+
+    /// The open UDP flows.
+    pub fn udp(&self) -> impl Iterator<Item = &Flow> {
+        self.udp.iter().filter_map(|key| self.flows.peek(key))
     }
 
     /// Begins to remember which flows end.
     pub fn remember_ended(&mut self) {
-        self.ended_cookies = Some(HashSet::new());
+        self.ended = Some(HashSet::new());
     }
 
-    /// The cookies of the flows that ended since [`Self::remember_ended`]; stops remembering.
-    pub fn take_ended(&mut self) -> HashSet<u64> {
-        self.ended_cookies.take().unwrap_or_default()
+    /// The flows that ended since [`Self::remember_ended`]; stops remembering.
+    pub fn take_ended(&mut self) -> HashSet<FlowKey> {
+        self.ended.take().unwrap_or_default()
     }
 
     /// The end, unseen, of flows that were open before `taken` and are not among the cookies that the kernel listed then, in one of
@@ -224,7 +135,8 @@ impl FlowTable {
         all: bool,
     ) -> Vec<Event> {
         let is_absent = |flow: &&Flow| {
-            (all || flow.method == Method::SockDiag)
+            flow.transport == Transport::Tcp
+                && (all || flow.method == Method::SockDiag)
                 && flow.heard < taken
                 && flow.tuple.netns.is_some_and(|netns| namespaces.contains(&netns))
                 && !listed.contains(&flow.cookie)
@@ -247,16 +159,38 @@ impl FlowTable {
                 self.listeners.add(&event.tuple, *identity, ProcessSource::Listen);
                 None
             }
+            What::Listening(socket) | What::Existing(socket) if event.transport == Transport::Udp => {
+                // No datagram, no flow.
+                if let Some(holder) = socket.holder {
+                    self.listeners.add_udp(event.cookie, holder);
+                }
+                None
+            }
             What::Listening(socket) => {
                 if let Some(holder) = socket.holder {
                     self.listeners.add(&event.tuple, holder, ProcessSource::Holder);
                 }
                 None
             }
-            What::Existing(_) if self.flows.contains(&event.cookie) => None,
+            What::Existing(_) | What::FirstDatagram(FirstDatagram { so_far: Some(_), .. })
+                if self.flows.contains(&event.key()) =>
+            {
+                None
+            }
             What::Existing(existing) => self.insert(Flow::existing(event, existing)),
             What::Sample(counters) => self.sample(event, counters),
-            What::Gone => self.flows.contains(&event.cookie).then(|| self.end(event, None, None)),
+            What::Gone => self.flows.contains(&event.key()).then(|| self.end(event, None, None)),
+            What::FirstDatagram(first) => {
+                let mut flow = Flow::first_datagram(event, first);
+                if flow.identity.is_none() {
+                    let holder = self.listeners.find_udp(event.cookie, first.owner);
+                    (flow.identity, flow.process_source) = holder.unzip();
+                }
+                self.insert(flow)
+            }
+            What::DatagramsSoFar(moved) => self.sample_datagrams(event, moved),
+            What::Released(last) | What::Ended(last, _) => Some(self.end_datagrams(event, last)),
+            What::AllReleased => None,
             What::Connect(identity) => {
                 let mut flow = Flow::new(event, Progress::Connecting, Some(Direction::Egress));
                 flow.opened = Some(event.at);
@@ -284,12 +218,12 @@ impl FlowTable {
         direction: Direction,
         change: impl FnOnce(&mut Flow),
     ) -> Option<Step<'_>> {
-        if self.flows.get(&event.cookie).is_none() {
+        if self.flows.get(&event.key()).is_none() {
             let mut flow = Flow::new(event, Progress::Established, Some(direction));
             change(&mut flow);
             return self.insert(flow);
         }
-        let flow = self.flows.get_mut(&event.cookie)?;
+        let flow = self.flows.get_mut(&event.key())?;
         flow.progress = Progress::Established;
         flow.heard = event.at;
         // The local address of a socket bound to "any" is known only now.
@@ -305,56 +239,84 @@ impl FlowTable {
 
     /// `None` unless the connection is known and has moved something since that was told.
     fn sample(&mut self, event: &Event, counters: &Counters) -> Option<Step<'_>> {
-        let moved = |told: &Counters| {
-            (told.bytes_acked, told.bytes_received) != (counters.bytes_acked, counters.bytes_received)
-        };
+        let (is_first, step) = self.moved(event, (counters.bytes_received, counters.bytes_acked))?;
+        // The first look tells where it stands: only what it moves from then on is worth a record.
+        (!is_first || counters.bytes_acked > 1 || counters.bytes_received > 0).then_some(step)
+    }
+
+    fn sample_datagrams(&mut self, event: &Event, moved: &Datagrams) -> Option<Step<'_>> {
+        let (is_first, step) = self.moved(event, (moved.bytes_received, moved.bytes_sent))?;
+        (!is_first || moved.sent + moved.received > 1).then_some(step)
+    }
+
+    /// Takes what a known connection has moved so far, received and sent; says whether that is the first time.
+    fn moved(&mut self, event: &Event, moved: (u64, u64)) -> Option<(bool, Step<'_>)> {
         // Looking does not count as a sign of life of the connection.
-        if self.flows.peek(&event.cookie)?.told.as_ref().is_some_and(|told| !moved(told)) {
+        if self.flows.peek(&event.key())?.told == Some(moved) {
             return None;
         }
-        let flow = self.flows.get_mut(&event.cookie)?;
+        let flow = self.flows.get_mut(&event.key())?;
         flow.heard = event.at;
-        let is_first = flow.told.replace(*counters).is_none();
-        // The first look tells where it stands: only what it moves from then on is worth a record.
-        (!is_first || counters.bytes_acked > 1 || counters.bytes_received > 0)
-            .then_some(Step { flow, evicted: None })
+        let is_first = flow.told.replace(moved).is_none();
+        Some((is_first, Step { flow, evicted: None }))
     }
 
     fn end(&mut self, event: &Event, direction: Option<Direction>, owner: Option<u32>) -> Step<'_> {
-        let known = self.flows.pop(&event.cookie);
+        self.end_of(event, owner, |event| Flow::new(event, Progress::Ended, direction))
+    }
+
+    fn end_datagrams(&mut self, event: &Event, last: &LastDatagrams) -> Step<'_> {
+        self.end_of(event, last.owner, |event| Flow::last_datagrams(event, last))
+    }
+
+    fn end_of(
+        &mut self,
+        event: &Event,
+        owner: Option<u32>,
+        otherwise: impl FnOnce(&Event) -> Flow,
+    ) -> Step<'_> {
+        let known = self.flows.pop(&event.key());
         self.left(known.as_ref());
-        let mut flow = known.unwrap_or_else(|| Flow::new(event, Progress::Ended, direction));
-        if let Some(ended) = &mut self.ended_cookies {
-            ended.insert(event.cookie);
+        let mut flow = known.unwrap_or_else(|| otherwise(event));
+        if let Some(ended) = &mut self.ended {
+            ended.insert(event.key());
         }
         flow.progress = Progress::Ended;
         flow.set_owner(owner, OwnerSource::SkUid);
-        Step { flow: self.ended.insert(flow), evicted: None }
+        Step { flow: self.last.insert(flow), evicted: None }
     }
 
     fn insert(&mut self, flow: Flow) -> Option<Step<'_>> {
-        let cookie = flow.cookie;
+        let key = flow.key();
         self.existing += usize::from(flow.method == Method::SockDiag);
-        let replaced = self.flows.put(cookie, flow);
+        let replaced = self.flows.put(key, flow);
         self.left(replaced.as_ref());
+        if key.peer.is_some() {
+            self.udp.insert(key);
+        }
         let is_new = replaced.is_none();
         let evicted = (is_new && self.flows.len() > self.capacity).then(|| self.flows.pop_lru()).flatten();
         let evicted = evicted.map(|(_, flow)| flow);
         self.left(evicted.as_ref());
         self.evicted += u64::from(evicted.is_some());
-        Some(Step { flow: self.flows.get_mut(&cookie)?, evicted })
+        Some(Step { flow: self.flows.get_mut(&key)?, evicted })
     }
 
     /// A flow has left the table.
     fn left(&mut self, flow: Option<&Flow>) {
-        self.existing -= usize::from(flow.is_some_and(|flow| flow.method == Method::SockDiag));
+        let Some(flow) = flow else { return };
+        self.existing -= usize::from(flow.method == Method::SockDiag);
+        if flow.transport == Transport::Udp {
+            self.udp.remove(&flow.key());
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{Ending, Ready};
+    use crate::event::{Ending, Existing, Ready, Tuple};
+    use tracer_ebpf::abi::{Identity, KNOWN_OWNER};
 
     fn event(cookie: u64, at: u64, what: What) -> Event {
         let tuple = Tuple {

@@ -15,6 +15,8 @@ use tracer_ebpf::abi::{Config, Offsets};
 
 use super::counters::Counters;
 use super::features::{CgroupRoot, Features};
+use super::hooks::{HookKind, Hooks};
+use super::udp::{self, UdpWatch};
 use crate::record::HookObject;
 
 /// The object file with the programs, built by `build.rs`.
@@ -31,12 +33,14 @@ pub enum AttachError {
     Load(EbpfError),
     #[error("the kernel's verifier refused the program {program}; it said last: {last_words}")]
     Verify { program: &'static str, last_words: String },
-    #[error("the kernel refused to load the program {program}: {}", causes(error))]
+    #[error("the kernel refused the program {program}: {}", causes(error))]
     Refused { program: &'static str, error: ProgramError },
     #[error("{program} could not be attached to the cgroup2 root {root}: {error}")]
     Attach { program: &'static str, root: String, error: String },
     #[error("the cgroup2 root {root} could not be opened: {error}")]
     Cgroup { root: String, error: io::Error },
+    #[error("forbidden with --hooks")]
+    Forbidden,
     #[error("the object file lacks {0}: it was not made from these sources")]
     Object(&'static str),
 }
@@ -49,7 +53,11 @@ impl AttachError {
             Self::Refused { error, .. } => Some(error),
             Self::Load(error) => Some(error),
             // The verifier's verdict has the errno of a missing permission, but is none.
-            Self::Verify { .. } | Self::Attach { .. } | Self::Cgroup { .. } | Self::Object(_) => None,
+            Self::Verify { .. }
+            | Self::Attach { .. }
+            | Self::Cgroup { .. }
+            | Self::Object(_)
+            | Self::Forbidden => None,
         };
         while let Some(error) = source {
             let io = error.downcast_ref::<io::Error>();
@@ -63,11 +71,13 @@ impl AttachError {
 }
 
 /// What the programs are told.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     pub include_loopback: bool,
     /// Bytes of the ring buffer, a power of two and a multiple of the page size.
     pub ring_size: u32,
+    /// Which kinds of hooks may be used.
+    pub hooks: Hooks,
 }
 
 /// Loaded and attached programs. Dropping it detaches them.
@@ -80,6 +90,7 @@ pub struct Attached {
     set_state: Option<RawTracePointLinkId>,
     /// Why their ends cannot be watched.
     pub ends_refused: Option<AttachError>,
+    pub udp: UdpWatch,
 }
 
 impl Attached {
@@ -103,7 +114,7 @@ impl Attached {
             let run_ns = u64::try_from(info.run_time().as_nanos()).unwrap_or(u64::MAX);
             (info.run_count() > 0).then_some(HookObject { name, runs: info.run_count(), run_ns })
         };
-        [PROGRAM, SET_STATE].into_iter().filter_map(cost).collect()
+        [PROGRAM, SET_STATE].into_iter().chain(udp::PROGRAMS).filter_map(cost).collect()
     }
 
     /// Ends [`Self::watch_existing`]: the hook costs time at every state change of every socket.
@@ -137,7 +148,7 @@ fn attach_set_state(ebpf: &mut Ebpf) -> Result<RawTracePointLinkId, AttachError>
 ///
 /// # Errors
 /// Says which step the kernel refused, on what, and why.
-pub fn attach(features: &Features, root: &CgroupRoot, settings: Settings) -> Result<Attached, AttachError> {
+pub fn attach(features: &Features, root: &CgroupRoot, settings: &Settings) -> Result<Attached, AttachError> {
     let offsets = features.btf.as_ref().map_or(Offsets::UNKNOWN, |found| found.offsets);
     let mut ebpf = load(offsets, settings)?;
     let program = ebpf.program_mut(PROGRAM).ok_or(AttachError::Object(PROGRAM))?;
@@ -148,11 +159,12 @@ pub fn attach(features: &Features, root: &CgroupRoot, settings: Settings) -> Res
     let path = root.path.display().to_string();
     let cgroup = File::open(&root.path).map_err(|error| AttachError::Cgroup { root: path.clone(), error })?;
     // `Single` means flags 0 for a link, and a link always stands beside others (docs/decisions/0003-links.md).
-    program.attach(cgroup, CgroupAttachMode::Single).map_err(|error| AttachError::Attach {
+    program.attach(&cgroup, CgroupAttachMode::Single).map_err(|error| AttachError::Attach {
         program: PROGRAM,
         root: path,
         error: causes(&error),
     })?;
+    let udp = udp::attach(&mut ebpf, &cgroup, &settings.hooks);
     #[cfg(feature = "kernel-log")]
     start_kernel_log(&mut ebpf);
     let ring = take(&mut ebpf, "EVENTS").and_then(|map| RingBuf::try_from(map).ok());
@@ -162,13 +174,14 @@ pub fn attach(features: &Features, root: &CgroupRoot, settings: Settings) -> Res
         counters: Counters::new(counters.ok_or(AttachError::Object("COUNTERS"))?),
         ebpf: Some(ebpf),
         set_state: None,
-        ends_refused: None,
+        ends_refused: (!settings.hooks.allow(HookKind::Tracepoint)).then_some(AttachError::Forbidden),
+        udp,
     };
     attached.watch_existing();
     Ok(attached)
 }
 
-fn load(offsets: Offsets, settings: Settings) -> Result<Ebpf, AttachError> {
+fn load(offsets: Offsets, settings: &Settings) -> Result<Ebpf, AttachError> {
     let config = Config { offsets, include_loopback: u32::from(settings.include_loopback), boot_clock: 1 };
     EbpfLoader::new()
         // The programs have no relocations against kernel types, and the kernel's BTF would cost 30 MB to parse.
@@ -180,7 +193,7 @@ fn load(offsets: Offsets, settings: Settings) -> Result<Ebpf, AttachError> {
 }
 
 /// Tells a verdict of the verifier, which leaves a log, from a refusal before it.
-fn refused(program: &'static str, error: ProgramError) -> AttachError {
+pub(super) fn refused(program: &'static str, error: ProgramError) -> AttachError {
     if let ProgramError::LoadError { verifier_log, .. } = &error {
         let log = verifier_log.to_string();
         let is_verdict = |line: &&str| {

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::attach::{self, Settings};
 use super::features::{Features, NEEDED_CAPABILITIES, USEFUL_CAPABILITIES};
+use super::hooks::Hooks;
 use super::plan::{self, AttachResult, Obstacle};
 use crate::enrich::tags::TagMap;
 use crate::record::CapabilityObject;
@@ -48,9 +49,9 @@ pub enum Status {
 #[must_use]
 pub fn examine(features: &Features) -> Report {
     let obstacles = plan::obstacles(features);
-    let settings = Settings { include_loopback: false, ring_size: 1 << 16 };
+    let settings = Settings { include_loopback: false, ring_size: 1 << 16, hooks: Hooks::default() };
     let attempt = match &features.cgroup_root {
-        Ok(root) if obstacles.is_empty() => Some(attach::attach(features, root, settings)),
+        Ok(root) if obstacles.is_empty() => Some(attach::attach(features, root, &settings)),
         _ => None,
     };
     let result = match &attempt {
@@ -110,13 +111,11 @@ fn basic_checks(features: &Features, obstacles: &[Obstacle]) -> Vec<Check> {
         },
         match &features.tracefs {
             Some(path) => check("tracefs", Status::Ok, path.display().to_string()),
-            None => check("tracefs", Status::Limited, "not mounted; nothing here needs it yet".to_owned()),
+            None => check("tracefs", Status::Limited, "not mounted; nothing here needs it".to_owned()),
         },
         match features.kprobes {
-            true => check("kprobes", Status::Ok, "available; nothing here needs them yet".to_owned()),
-            false => {
-                check("kprobes", Status::Limited, "not available; nothing here needs them yet".to_owned())
-            }
+            true => check("kprobes", Status::Ok, "available".to_owned()),
+            false => check("kprobes", Status::Limited, "not available".to_owned()),
         },
         match features.jit {
             Some(false) => Check {

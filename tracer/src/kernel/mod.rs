@@ -8,5 +8,8 @@ pub mod btf;
 pub mod counters;
 pub mod doctor;
 pub mod features;
+pub mod holders;
+pub mod hooks;
 pub mod offsets;
 pub mod plan;
+pub mod udp;

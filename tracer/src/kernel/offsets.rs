@@ -75,6 +75,15 @@ const ROWS: &[Row<'static>] = &[
     ("tcp_sock.srtt_us", &[("tcp_sock", &["srtt_us"])], |o| &mut o.tcp_srtt_us),
     ("tcp_sock.total_retrans", &[("tcp_sock", &["total_retrans"])], |o| &mut o.tcp_total_retrans),
     ("tcp_sock.snd_una", &[("tcp_sock", &["snd_una"])], |o| &mut o.tcp_snd_una),
+    ("sock.sk_state", &[("sock", &["__sk_common", "skc_state"])], |o| &mut o.sock_state),
+    ("sock.sk_socket", &[("sock", &["sk_socket"])], |o| &mut o.sock_socket),
+    ("socket.file", &[("socket", &["file"])], |o| &mut o.socket_file),
+    ("sk_buff.sk", &[("sk_buff", &["sk"])], |o| &mut o.skb_sk),
+    ("sk_buff.head", &[("sk_buff", &["head"])], |o| &mut o.skb_head),
+    ("sk_buff.end", &[("sk_buff", &["end"])], |o| &mut o.skb_end),
+    ("sk_buff.network_header", &[("sk_buff", &["network_header"])], |o| &mut o.skb_network_header),
+    ("sk_buff.transport_header", &[("sk_buff", &["transport_header"])], |o| &mut o.skb_transport_header),
+    ("skb_shared_info.gso_segs", &[("skb_shared_info", &["gso_segs"])], |o| &mut o.shinfo_gso_segs),
 ];
 
 /// Searches one blob for every field.

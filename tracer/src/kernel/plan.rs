@@ -8,6 +8,7 @@ use tracer_ebpf::abi::{OFFSET_UNKNOWN, Offsets};
 
 use super::attach::{AttachError, Attached};
 use super::features::{Features, NEEDED_CAPABILITIES, OLDEST_KERNEL};
+use super::udp::UdpWatch;
 use crate::record::{CapabilityObject, RefusedTier};
 
 const SOCK_OPS: &str = "sock_ops";
@@ -23,6 +24,7 @@ pub enum AttachResult<'a> {
     Attached {
         /// Why the ends of connections that were open before the start cannot be watched.
         ends_refused: Option<&'a AttachError>,
+        udp: &'a UdpWatch,
     },
     Refused(&'a AttachError),
     /// Not even tried, with the reasons of [`obstacles`].
@@ -33,7 +35,7 @@ impl<'a> AttachResult<'a> {
     /// Attached, with what was refused beside it.
     #[must_use]
     pub fn of(attached: &'a Attached) -> Self {
-        Self::Attached { ends_refused: attached.ends_refused.as_ref() }
+        Self::Attached { ends_refused: attached.ends_refused.as_ref(), udp: &attached.udp }
     }
 
     fn is_attached(&self) -> bool {
@@ -126,6 +128,7 @@ pub fn capabilities(features: &Features, result: &AttachResult<'_>) -> Vec<Capab
     vec![
         tcp(features, result, "tcp_connections"),
         tcp(features, result, "tcp_accepted"),
+        udp(result),
         open_before_start(result),
         owner(features, result, &offsets),
         process(features, result, &offsets),
@@ -156,14 +159,23 @@ fn tcp(features: &Features, result: &AttachResult<'_>, capability: &'static str)
     CapabilityObject { capability, tier: attached.then_some(SOCK_OPS), refused, limits }
 }
 
+fn udp(result: &AttachResult<'_>) -> CapabilityObject {
+    let capability = "udp_flows";
+    let AttachResult::Attached { udp, .. } = result else {
+        return CapabilityObject { capability, tier: None, refused: Vec::new(), limits: Vec::new() };
+    };
+    let UdpWatch { tier, refused, limits, .. } = udp;
+    CapabilityObject { capability, tier: *tier, refused: refused.clone(), limits: limits.clone() }
+}
+
 /// Connections that were open before the start: found in the kernel's list, their ends seen at a tracepoint.
 fn open_before_start(result: &AttachResult<'_>) -> CapabilityObject {
     let capability = "open_before_start";
     let (tier, refused, limits) = match result {
-        AttachResult::Attached { ends_refused: None } => {
+        AttachResult::Attached { ends_refused: None, .. } => {
             (Some(SOCK_DIAG_AND_TRACEPOINT), Vec::new(), Vec::new())
         }
-        AttachResult::Attached { ends_refused: Some(error) } => {
+        AttachResult::Attached { ends_refused: Some(error), .. } => {
             let reason = super::attach::causes(*error);
             let refused = RefusedTier { tier: SOCK_DIAG_AND_TRACEPOINT, reason, remedy: None };
             let limit = "how they end, and what they moved since the last look at the list";

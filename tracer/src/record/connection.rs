@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::*;
 use crate::clock::{BootTime, Clock};
-use crate::event::{Counters, Ending, What};
+use crate::event::{Counters, Datagrams, Ending, What};
 use crate::flow::end::{Verdict, Volume, verdict, volume, volume_so_far};
 use crate::flow::{Flow, community_id};
 use crate::tally::Kind;
@@ -32,6 +32,8 @@ enum Figures<'a> {
     Ending(&'a Ending),
     /// While it goes on.
     SoFar(&'a Counters),
+    /// Of a UDP flow, and how it ended.
+    Datagrams(&'a Datagrams, Option<End>),
 }
 
 impl<'a> News<'a> {
@@ -42,7 +44,7 @@ impl<'a> News<'a> {
     /// `None` for events that are about no connection.
     #[must_use]
     pub fn of(what: &'a What) -> Option<Self> {
-        use Figures::{Ending, None as NoFigures, SoFar};
+        use Figures::{Datagrams, Ending, None as NoFigures, SoFar};
         let rtt = |counters: &Counters| (counters.rtt_us != 0).then_some(counters.rtt_us);
         let (action, kind, types, rtt_us, figures) = match what {
             What::Connect(_) => (Action::Connect, Kind::Connect, START, None, NoFigures),
@@ -58,6 +60,19 @@ impl<'a> News<'a> {
             }
             What::Sample(counters) => (Action::Sample, Kind::Sample, INFO, rtt(counters), SoFar(counters)),
             What::Gone => (Action::Close, Kind::Unseen, END, None, NoFigures),
+            What::FirstDatagram(first) => match (&first.so_far, first.direction) {
+                (Some(so_far), _) => (Action::Existing, Kind::Existing, INFO, None, Datagrams(so_far, None)),
+                (None, Direction::Egress) => (Action::Connect, Kind::UdpOpen, START, None, NoFigures),
+                (None, Direction::Ingress) => (Action::Accept, Kind::UdpOpen, START, None, NoFigures),
+            },
+            What::DatagramsSoFar(moved) => (Action::Sample, Kind::Sample, INFO, None, Datagrams(moved, None)),
+            What::Released(last) => {
+                (Action::Close, Kind::UdpClose, END, None, Datagrams(&last.moved, Some(End::Closed)))
+            }
+            What::Ended(last, end) => {
+                (Action::Close, Kind::UdpEnded, END, None, Datagrams(&last.moved, Some(*end)))
+            }
+            What::AllReleased => return None,
             What::Listening(_) => (Action::Listening, Kind::Existing, INFO, None, NoFigures),
             What::Listen(_) => return None,
         };
@@ -67,10 +82,14 @@ impl<'a> News<'a> {
     fn outcome(&self, verdict: &Verdict) -> Outcome {
         match self.action {
             Action::Established | Action::Accept => Outcome::Success,
+            // No handshake tells: only an answer does.
+            _ if let Figures::Datagrams(moved, Some(_)) = self.figures => {
+                if moved.sent > 0 && moved.received > 0 { Outcome::Success } else { Outcome::Unknown }
+            }
             Action::Failed => Outcome::Failure,
             Action::Close => match verdict.end {
                 Some(End::Closed) => Outcome::Success,
-                Some(End::Evicted | End::Unseen) | None => Outcome::Unknown,
+                Some(End::Evicted | End::Unseen | End::Idle) | None => Outcome::Unknown,
                 Some(_) => Outcome::Failure,
             },
             _ => Outcome::Unknown,
@@ -93,8 +112,19 @@ pub fn with_record(
         Figures::None => None,
         Figures::Ending(ending) => Some(volume(ending, flow.direction)),
         Figures::SoFar(counters) => Some(volume_so_far(counters, flow.direction)),
+        Figures::Datagrams(moved, _) => Some(Volume {
+            bytes_sent: Some(moved.bytes_sent),
+            bytes_received: Some(moved.bytes_received),
+            packets_sent: Some(moved.sent),
+            packets_received: Some(moved.received),
+        }),
     };
     let age = flow.opened.map(|opened| at.since(opened));
+    let lasted = match news.figures {
+        // From the first datagram to the last one, however long the silence afterwards.
+        Figures::Datagrams(moved, _) => Some(moved.last.since(moved.first)),
+        _ => age,
+    };
     let ends = flow.places.as_ref().map(|places| endpoints(flow, places, figures));
     let (source, destination) = match ends {
         // Nobody is at the other end; the one that waits is the one that others connect to.
@@ -111,10 +141,10 @@ pub fn with_record(
             types: news.types,
             action: news.action,
             outcome: Some(news.outcome(&end)),
-            duration: end.end.and(age).map(|age| u64::try_from(age.as_nanos()).unwrap_or(u64::MAX)),
+            duration: end.end.and(lasted).map(|time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)),
         },
         flow: Some(FlowObject {
-            id: FlowId { boot, cookie: flow.cookie },
+            id: FlowId { boot, cookie: flow.cookie, peer: peer(flow) },
             age_ms: age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
             netns: flow.tuple.netns,
             end: end.end,
@@ -122,6 +152,7 @@ pub fn with_record(
         }),
         network: Some(NetworkObject {
             transport: flow.transport,
+            protocol: flow.protocol,
             family: match flow.tuple.remote_ip() {
                 IpAddr::V4(_) => Family::Ipv4,
                 IpAddr::V6(_) => Family::Ipv6,
@@ -131,7 +162,7 @@ pub fn with_record(
             community_id: (flow.tuple.remote_port != 0).then(|| community_id::format(&flow.community)),
             rtt_us: news.rtt_us,
             retransmits: match news.figures {
-                Figures::None => None,
+                Figures::None | Figures::Datagrams(..) => None,
                 Figures::Ending(ending) => Some(ending.retransmits),
                 Figures::SoFar(counters) => Some(counters.retransmits),
             },
@@ -145,9 +176,17 @@ pub fn with_record(
     });
 }
 
+/// Tells the flows of one UDP socket apart: FNV-1a over remote address and port.
+fn peer(flow: &Flow) -> Option<u32> {
+    let (address, port) = flow.key().peer?;
+    let bytes = address.octets().into_iter().chain(port.to_be_bytes());
+    Some(bytes.fold(0x811c_9dc5, |hash: u32, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)))
+}
+
 fn end_of(news: &News<'_>) -> Verdict {
     let end = match (news.figures, news.kind) {
         (Figures::Ending(ending), _) => return verdict(ending),
+        (Figures::Datagrams(_, end), _) => end,
         (_, Kind::Evicted) => Some(End::Evicted),
         (_, Kind::Unseen) => Some(End::Unseen),
         _ => None,

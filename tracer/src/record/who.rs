@@ -34,6 +34,9 @@ impl WhoText {
             process: process(flow, comm.as_deref(), clock, enricher),
             user: flow.owner.map(|uid| user(uid, enricher)),
             app: app.as_ref().map(app_object),
+            container: flow.process.as_deref().and_then(|process| process.cgroup.container.as_ref()).map(
+                |container| ContainerObject { id: &container.id, runtime: container.runtime.as_deref() },
+            ),
             attribution: attribution(flow, enricher),
         };
         // No record type has a failing serialisation; if one had, the record would lack these members.
@@ -78,6 +81,7 @@ fn process<'a>(
         parent: process
             .and_then(|process| process.parent.as_ref())
             .map(|parent| ParentObject { pid: parent.pid, name: parent.name.as_deref() }),
+        cgroup: process.and_then(|process| process.cgroup.path.as_deref()),
         start: process.and_then(|process| process.start).map(|start| clock.at(start)),
         user: (identity.known & KNOWN_TASK_UID != 0).then(|| user(identity.task_uid, enricher)),
     })

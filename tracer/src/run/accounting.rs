@@ -3,7 +3,7 @@
 use crate::kernel::counters::Totals as KernelTotals;
 use crate::record::LostObject;
 use crate::source::decode::DecodeError;
-use crate::tally::Tally;
+use crate::tally::{Kind, Tally};
 
 /// Losses so far, and how much of them the stream was told.
 #[derive(Debug, Default)]
@@ -39,6 +39,12 @@ impl Accounting {
     #[must_use]
     pub fn has_news(&self) -> bool {
         self.output != self.told_output || self.decode != self.told_decode || self.kernel != self.told_kernel
+    }
+
+    /// Whether datagrams found no room in the programs' map that the stream was not told of yet.
+    #[must_use]
+    pub fn has_lost_datagrams(&self) -> bool {
+        self.kernel[Kind::Datagram] != self.told_kernel[Kind::Datagram]
     }
 
     /// Whether the kernel lost events that the stream was not told of yet.
@@ -83,7 +89,6 @@ impl Accounting {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tally::Kind;
 
     #[test]
     fn losses_are_told_once_and_summed_at_the_end() {

@@ -8,23 +8,20 @@ use rustix::time::{ClockId, clock_gettime};
 use tokio::time::Instant;
 
 use super::accounting::Accounting;
-use super::census::Census;
 use super::reload::Reloaded;
+use super::udp::UdpLooks;
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
-use crate::event::What;
+use crate::event::{Event, What};
 use crate::kernel::attach::Attached;
 use crate::pipeline::Pipeline;
-use crate::record::{Action, FlowsObject, StreamObject, TotalsObject, Transport};
+use crate::record::{Action, FlowsObject, StreamObject, TotalsObject};
 use crate::sink::output::{Ended, FLUSH_BYTES, Output};
 use crate::source::decode::decode;
-use crate::source::snapshot;
 use crate::tally::{Kind, Tally};
 
 /// Events taken in one go, so that signals are looked at in between.
 const BATCH: u64 = 4096;
-/// Batches after which a census does not wait for the ring to be empty: many times what the ring holds.
-const MOST_BATCHES: usize = 256;
 /// More events than this within one [`REST`] are a burst (10,000 a second). More are on their way: letting them gather
 /// costs less than being woken for each, here and in the hooks, which wake nobody while the ring is not empty.
 const BURST: u64 = 100;
@@ -34,8 +31,8 @@ const REST: Duration = Duration::from_millis(10);
 const CHECK_AFTER: Duration = Duration::from_secs(1);
 
 pub struct Session {
-    attached: Attached,
-    pipeline: Pipeline,
+    pub(super) attached: Attached,
+    pub(super) pipeline: Pipeline,
     output: Output,
     accounting: Accounting,
     started: Timestamp,
@@ -43,11 +40,12 @@ pub struct Session {
     /// `None`: only when they are asked for.
     stats_every: Option<Duration>,
     next_stats: Option<Instant>,
-    include_loopback: bool,
+    pub(super) include_loopback: bool,
     /// Connections over loopback that were open before the start and are left out.
-    existing_loopback: u64,
+    pub(super) existing_loopback: u64,
     /// Events were lost since the last census: flows whose end was among them are still in the table.
-    needs_census: bool,
+    pub(super) needs_census: bool,
+    pub(super) udp: UdpLooks,
     /// Events since `window_start`.
     window_events: u64,
     window_start: Instant,
@@ -80,6 +78,7 @@ impl Session {
             include_loopback: config.include_loopback,
             existing_loopback: 0,
             needs_census: false,
+            udp: UdpLooks::new(config),
             window_events: 0,
             window_start: Instant::now(),
         }
@@ -111,18 +110,19 @@ impl Session {
                 break;
             };
             taken += 1;
-            match decode(&item) {
+            let event = decode(&item);
+            drop(item);
+            match event {
+                Ok(Event { what: What::AllReleased, at, cookie, .. }) => self.end_all_of(cookie, at, clock),
                 Ok(event) => self.pipeline.handle(&event, clock),
                 Err(error) => self.accounting.decode_failed(error),
             }
-            drop(item);
-            if self.pipeline.stages.lines.bytes().len() >= FLUSH_BYTES {
-                self.flush();
-            }
+            self.flush_if_much();
         }
         self.flush();
         self.accounting.received += taken;
         self.window_events += taken;
+        self.udp.watch(self.pipeline.flows.has_udp());
         if taken > 0 && self.next_check.is_none() {
             self.next_check = Some(Instant::now() + CHECK_AFTER);
             if let (Some(every), None) = (self.stats_every, self.next_stats) {
@@ -145,7 +145,20 @@ impl Session {
         }
     }
 
-    fn flush(&mut self) {
+    /// Takes one event through the chain, where many may come in a row.
+    pub(super) fn handle(&mut self, event: &Event, clock: Clock) {
+        self.pipeline.handle(event, clock);
+        self.flush_if_much();
+    }
+
+    /// The output takes or loses what it is given as a whole: many small portions fit where a large one does not.
+    fn flush_if_much(&mut self) {
+        if self.pipeline.stages.lines.bytes().len() >= FLUSH_BYTES {
+            self.flush();
+        }
+    }
+
+    pub(super) fn flush(&mut self) {
         let lines = &mut self.pipeline.stages.lines;
         let (records, has_room) = lines.hand_over(|lines| lines.is_empty() || self.output.push(lines));
         if has_room {
@@ -166,6 +179,9 @@ impl Session {
             self.accounting.kernel_counters(&totals);
         }
         self.needs_census |= self.accounting.has_lost_kernel_events();
+        if self.accounting.has_lost_datagrams() {
+            self.make_room_for_udp();
+        }
         if self.accounting.has_news() && !self.tell_losses() {
             // No room even for that: try again later.
             self.next_check = Some(Instant::now() + CHECK_AFTER);
@@ -231,63 +247,6 @@ impl Session {
     /// Whether events were lost, so that the table of flows must be compared with the kernel's list of sockets.
     pub fn needs_census(&self) -> bool {
         self.needs_census
-    }
-
-    /// Compares the flow table with the kernel's list of sockets: tells of connections that nothing was heard of, of what
-    /// the others moved, and of those that are gone.
-    pub fn compare(&mut self, census: &Census, is_first: bool) {
-        let lost_events = std::mem::take(&mut self.needs_census);
-        let Census { taken, snapshot } = census;
-        let clock = Clock::read();
-        let (known, new): (Vec<_>, Vec<_>) = snapshot
-            .sockets
-            .iter()
-            .filter(|socket| socket.transport == Transport::Tcp)
-            .partition(|socket| self.pipeline.flows.contains(socket.cookie));
-        let (loopback, new): (Vec<_>, Vec<_>) =
-            new.into_iter().partition(|socket| socket.is_loopback() && !self.include_loopback);
-        if is_first {
-            self.existing_loopback = loopback.len() as u64;
-        }
-        let (listening, existing): (Vec<_>, Vec<_>) = snapshot::events(&new, *taken)
-            .into_iter()
-            .partition(|event| matches!(event.what, What::Listening(_)));
-        // First, because the ring may hold connections that these accepted.
-        for event in listening {
-            self.pipeline.handle(&event, clock);
-        }
-        // Everything that happened until the list was read is in the ring: afterwards the table is as new as the list.
-        self.pipeline.flows.remember_ended();
-        for _ in 0..MOST_BATCHES {
-            if self.drain() == Drained::Empty {
-                break;
-            }
-        }
-        let ended = self.pipeline.flows.take_ended();
-        for socket in known {
-            if let Some(counters) = socket.counters {
-                self.pipeline.handle(&socket.event(*taken, What::Sample(counters)), clock);
-            }
-        }
-        for event in existing {
-            // A full table would only trade one connection for the other.
-            if !self.pipeline.flows.is_full() && !ended.contains(&event.cookie) {
-                self.pipeline.handle(&event, clock);
-            }
-        }
-        let listed = snapshot.sockets.iter().map(|socket| socket.cookie).collect();
-        for gone in self.pipeline.flows.absent(&listed, &snapshot.namespaces, *taken, lost_events) {
-            self.pipeline.handle(&gone, clock);
-        }
-        self.flush();
-        if self.pipeline.flows.has_existing() {
-            self.attached.watch_existing();
-        } else {
-            self.attached.leave_existing();
-        }
-        if let (true, Some(failure)) = (is_first, &snapshot.failure) {
-            self.warn(std::slice::from_ref(failure));
-        }
     }
 
     /// Takes over data files that were read again.

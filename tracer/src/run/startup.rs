@@ -57,6 +57,7 @@ pub fn start(config: &Config) -> Result<Session, Failure> {
     let pipeline = Pipeline { flows: FlowTable::new(config.max_flows), stages };
     let databases = pipeline.stages.enricher.geo.databases().to_vec();
     let packages = pipeline.stages.enricher.apps.package_count();
+    let has_udp = attached.udp.tier.is_some();
     let mut session = Session::new(attached, pipeline, output, started, config);
     let android_root = config.android_root.display().to_string();
     session.report(
@@ -78,7 +79,11 @@ pub fn start(config: &Config) -> Result<Session, Failure> {
             capabilities: &capabilities,
             geo: &databases,
             packages,
-            message: Some("watching TCP connections"),
+            message: Some(if has_udp {
+                "watching TCP connections and UDP flows"
+            } else {
+                "watching TCP connections"
+            }),
             ..StreamObject::default()
         },
     );
@@ -98,9 +103,13 @@ fn refuse_obstacles(features: &Features) -> Result<(), Failure> {
 }
 
 fn attach(features: &Features, config: &Config) -> Result<(Attached, Vec<CapabilityObject>), Failure> {
-    let settings = Settings { include_loopback: config.include_loopback, ring_size: config.ring_size };
+    let settings = Settings {
+        include_loopback: config.include_loopback,
+        ring_size: config.ring_size,
+        hooks: config.hooks.clone(),
+    };
     let root = features.cgroup_root.as_ref().map_err(|reason| Failure::usage(reason.clone()))?;
-    let attached = attach::attach(features, root, settings).map_err(|error| {
+    let attached = attach::attach(features, root, &settings).map_err(|error| {
         Failure::Unsupported(vec![(attach::causes(&error), plan::refusal_remedy(&error, features))])
     })?;
     let capabilities = plan::capabilities(features, &AttachResult::of(&attached));

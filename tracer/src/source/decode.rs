@@ -8,12 +8,14 @@ use std::net::Ipv6Addr;
 use thiserror::Error;
 use tracer_ebpf::abi::{
     ABI_VERSION, FIN_ACKED, FIN_RECEIVED, Identity, KIND_TCP_ACCEPT, KIND_TCP_CLOSE, KIND_TCP_CONNECT,
-    KIND_TCP_ESTABLISHED, KIND_TCP_FAILED, KIND_TCP_LISTEN, KNOWN_ERROR, KNOWN_FIN, KNOWN_OWNER,
+    KIND_TCP_ESTABLISHED, KIND_TCP_FAILED, KIND_TCP_LISTEN, KIND_UDP_CLOSE, KIND_UDP_OPEN, KIND_UDP_RELEASE,
+    KNOWN_ERROR, KNOWN_FIN, KNOWN_OWNER,
 };
 
 use crate::clock::BootTime;
 use crate::event::{Ending, Event, Fin, Ready, Tuple, What};
 use crate::record::Transport;
+use crate::source::udp;
 
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum DecodeError {
@@ -53,8 +55,24 @@ pub fn decode(bytes: &[u8]) -> Result<Event, DecodeError> {
     }
     let at = BootTime(reader.u64()?);
     let cookie = reader.u64()?;
-    let tuple = reader.tuple()?;
-    let what = match kind {
+    let (transport, tuple, what) = match kind {
+        KIND_UDP_OPEN | KIND_UDP_CLOSE | KIND_UDP_RELEASE => {
+            let (tuple, what) = udp::decode(kind, &mut reader)?;
+            (Transport::Udp, tuple, what)
+        }
+        _ => {
+            let tuple = reader.tuple()?;
+            (Transport::Tcp, tuple, tcp(kind, &mut reader)?)
+        }
+    };
+    if !reader.bytes.is_empty() {
+        return Err(DecodeError::Length);
+    }
+    Ok(Event { at, cookie, transport, tuple, what })
+}
+
+fn tcp(kind: u16, reader: &mut Reader<'_>) -> Result<What, DecodeError> {
+    Ok(match kind {
         KIND_TCP_CONNECT => What::Connect(reader.identity()?),
         KIND_TCP_ESTABLISHED => What::Established(reader.ready()?),
         KIND_TCP_ACCEPT => What::Accept(reader.ready()?),
@@ -62,38 +80,34 @@ pub fn decode(bytes: &[u8]) -> Result<Event, DecodeError> {
         KIND_TCP_CLOSE => What::Close(reader.ending()?),
         KIND_TCP_LISTEN => What::Listen(reader.identity()?),
         other => return Err(DecodeError::Kind(other)),
-    };
-    if !reader.bytes.is_empty() {
-        return Err(DecodeError::Length);
-    }
-    Ok(Event { at, cookie, transport: Transport::Tcp, tuple, what })
+    })
 }
 
 /// Takes fields off the front, in the order of the structs in `tracer_ebpf::abi`.
-struct Reader<'a> {
-    bytes: &'a [u8],
+pub(super) struct Reader<'a> {
+    pub bytes: &'a [u8],
 }
 
 impl Reader<'_> {
-    fn take<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
+    pub fn take<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
         let (head, rest) = self.bytes.split_first_chunk::<N>().ok_or(DecodeError::Length)?;
         self.bytes = rest;
         Ok(*head)
     }
 
-    fn u16(&mut self) -> Result<u16, DecodeError> {
+    pub fn u16(&mut self) -> Result<u16, DecodeError> {
         self.take().map(u16::from_ne_bytes)
     }
 
-    fn u32(&mut self) -> Result<u32, DecodeError> {
+    pub fn u32(&mut self) -> Result<u32, DecodeError> {
         self.take().map(u32::from_ne_bytes)
     }
 
-    fn u64(&mut self) -> Result<u64, DecodeError> {
+    pub fn u64(&mut self) -> Result<u64, DecodeError> {
         self.take().map(u64::from_ne_bytes)
     }
 
-    fn tuple(&mut self) -> Result<Tuple, DecodeError> {
+    pub fn tuple(&mut self) -> Result<Tuple, DecodeError> {
         Ok(Tuple {
             local: Ipv6Addr::from(self.take::<16>()?),
             remote: Ipv6Addr::from(self.take::<16>()?),
@@ -103,7 +117,7 @@ impl Reader<'_> {
         })
     }
 
-    fn identity(&mut self) -> Result<Identity, DecodeError> {
+    pub fn identity(&mut self) -> Result<Identity, DecodeError> {
         Ok(Identity {
             start_boot_ns: self.u64()?,
             exec_id: self.u64()?,
@@ -144,11 +158,11 @@ impl Reader<'_> {
     }
 }
 
-fn owner_if(known: u32, uid: u32) -> Option<u32> {
+pub(super) fn owner_if(known: u32, uid: u32) -> Option<u32> {
     (known & KNOWN_OWNER != 0).then_some(uid)
 }
 
-fn some_unless_zero(value: u32) -> Option<u32> {
+pub(super) fn some_unless_zero(value: u32) -> Option<u32> {
     (value != 0).then_some(value)
 }
 

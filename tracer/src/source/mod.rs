@@ -2,3 +2,5 @@
 
 pub mod decode;
 pub mod snapshot;
+pub mod udp;
+pub mod udp_flows;

@@ -9,12 +9,17 @@ use std::path::Path;
 use rustix::fs::{Mode, OFlags, openat, readlinkat};
 use rustix::io::{Errno, read};
 
+use super::cgroup::Cgroup;
+
 /// Enough for the longest `stat` line: 52 numbers of up to 20 digits and the name.
 const STAT_BUFFER: usize = 2048;
 /// More than [`super::MAX_COMMAND_LINE`], so that a longer command line is seen to be cut.
 const ARGUMENTS_BUFFER: usize = 2 * super::MAX_COMMAND_LINE;
 /// Kernel workers have names longer than the 16 bytes of others.
 const COMM_BUFFER: usize = 128;
+
+/// Some ten hierarchies with paths of up to 200 bytes; of one that is longer, the end is not seen.
+const CGROUP_BUFFER: usize = 4096;
 
 /// `/proc/PID` of one process.
 pub struct Directory(OwnedFd);
@@ -69,6 +74,12 @@ impl Directory {
         let bytes = self.file("cmdline", &mut buffer)?;
         let end = bytes.iter().rposition(|&b| b != 0)? + 1;
         bytes.get(..end).map(<[u8]>::to_vec)
+    }
+
+    /// Its control groups.
+    pub fn cgroup(&self) -> Option<Cgroup> {
+        let mut buffer = [0; CGROUP_BUFFER];
+        self.file("cgroup", &mut buffer).map(Cgroup::parse)
     }
 
     /// The first bytes of a file: as many as `buffer` holds.

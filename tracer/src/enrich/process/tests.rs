@@ -70,6 +70,7 @@ fn a_process_has_executable_arguments_parent_and_start() {
             executable: Some("/usr/bin/curl".into()),
             command_line: Some("curl -s https://example.org/".into()),
             parent: Some(Parent { pid: 1, name: Some("init".into()) }),
+            cgroup: Cgroup::default(),
             start: Some(BootTime(50 * TICK + 1234)),
         }
     );

@@ -1,0 +1,153 @@
+//! What is known about one connection. Pure.
+
+use std::sync::Arc;
+
+use tracer_ebpf::abi::{Identity, KNOWN_OWNER, KNOWN_TASK_UID};
+
+use crate::clock::BootTime;
+use crate::enrich::process::Process;
+use crate::enrich::tags::Tag;
+use crate::event::{Event, Existing, FirstDatagram, FlowKey, LastDatagrams, Tuple};
+use crate::record::{
+    Direction, Flag, Method, OwnerSource, Places, ProcessSource, Protocol, Transport, WhoText,
+};
+
+use super::community_id::{self, Hash};
+
+/// How far a connection has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    Connecting,
+    Established,
+    /// Its last event: it has left the table.
+    Ended,
+}
+
+/// What is known about one connection.
+#[derive(Clone, Debug)]
+pub struct Flow {
+    pub cookie: u64,
+    pub transport: Transport,
+    pub tuple: Tuple,
+    /// Unknown when neither beginning nor handshake was seen.
+    pub direction: Option<Direction>,
+    /// When it was asked for, or accepted. Unknown when that event was lost.
+    pub opened: Option<BootTime>,
+    /// The hook that told of it first.
+    pub method: Method,
+    /// The task that connected, that listens, or that holds the socket.
+    pub identity: Option<Identity>,
+    /// Which of these; absent with it.
+    pub process_source: Option<ProcessSource>,
+    /// Uid that owns the socket.
+    pub owner: Option<u32>,
+    /// Where `owner` comes from; absent with it.
+    pub owner_source: Option<OwnerSource>,
+    /// When something was heard of it last.
+    pub heard: BootTime,
+    pub progress: Progress,
+    pub community: Hash,
+    /// On whose behalf the socket works, as netd knows it.
+    pub tag: Option<Tag>,
+    /// What it had moved when that was told last, while it is open: received and sent, sequence space of TCP, payload
+    /// of UDP.
+    pub told: Option<(u64, u64)>,
+    /// The protocol that it carries, where its first bytes or the port tell.
+    pub protocol: Option<Protocol>,
+    /// Kept by `enrich` from the first record on: at the end the process is often gone.
+    pub process: Option<Arc<Process>>,
+    /// Where both ends are, rendered: kept from the first record on.
+    pub places: Option<Places>,
+    /// Whose connection it is, rendered: kept from the first record on.
+    pub who: Option<Arc<WhoText>>,
+    /// Kept by `judge` from the first record on; `None` before.
+    pub flags: Option<Vec<Flag>>,
+}
+
+impl Flow {
+    pub(super) fn new(event: &Event, progress: Progress, direction: Option<Direction>) -> Self {
+        let tuple = event.tuple;
+        let local = (tuple.local_ip(), tuple.local_port).into();
+        let remote = (tuple.remote_ip(), tuple.remote_port).into();
+        Self {
+            cookie: event.cookie,
+            transport: event.transport,
+            tuple,
+            direction,
+            opened: None,
+            method: Method::SockOps,
+            identity: None,
+            process_source: None,
+            owner: None,
+            owner_source: None,
+            heard: event.at,
+            progress,
+            community: community_id::hash(local, remote, event.transport.protocol()),
+            tag: None,
+            told: None,
+            protocol: None,
+            process: None,
+            places: None,
+            who: None,
+            flags: None,
+        }
+    }
+
+    /// Takes an owner from the socket itself, unless one is known.
+    pub(super) fn set_owner(&mut self, uid: Option<u32>, source: OwnerSource) {
+        if self.owner.is_none() && uid.is_some() {
+            self.owner = uid;
+            self.owner_source = Some(source);
+        }
+    }
+
+    /// Takes the task that opened the socket, and from it the owner: the socket's own uid, else the task's.
+    pub(super) fn set_opener(&mut self, identity: &Identity) {
+        self.identity = Some(*identity);
+        self.process_source = Some(ProcessSource::Connect);
+        let known = |bit, uid| (identity.known & bit != 0).then_some(uid);
+        self.set_owner(known(KNOWN_OWNER, identity.owner_uid), OwnerSource::SkUid);
+        self.set_owner(known(KNOWN_TASK_UID, identity.task_uid), OwnerSource::TaskUid);
+    }
+
+    /// A UDP flow that begins.
+    pub(super) fn first_datagram(event: &Event, first: &FirstDatagram) -> Self {
+        let mut flow = Self::new(event, Progress::Established, Some(first.direction));
+        flow.opened = Some(first.so_far.map_or(event.at, |so_far| so_far.first));
+        flow.method = first.method;
+        flow.protocol = first.protocol;
+        flow.set_owner(first.owner, OwnerSource::SkUid);
+        (flow.identity, flow.process_source) = first.task.unzip();
+        if let Some(Identity { task_uid, known, .. }) = flow.identity {
+            flow.set_owner((known & KNOWN_TASK_UID != 0).then_some(task_uid), OwnerSource::TaskUid);
+        }
+        flow.told = first.so_far.map(|so_far| (so_far.bytes_received, so_far.bytes_sent));
+        flow
+    }
+
+    /// A UDP flow of which only the end was seen.
+    pub(super) fn last_datagrams(event: &Event, last: &LastDatagrams) -> Self {
+        let mut flow = Self::new(event, Progress::Ended, Some(last.direction));
+        flow.opened = Some(last.moved.first);
+        flow.method = last.method;
+        flow
+    }
+
+    #[must_use]
+    pub fn key(&self) -> FlowKey {
+        FlowKey::new(self.cookie, self.transport, &self.tuple)
+    }
+
+    /// A connection that was open before anything was seen of it.
+    #[must_use]
+    pub fn existing(event: &Event, existing: &Existing) -> Self {
+        let progress = if existing.is_established { Progress::Established } else { Progress::Connecting };
+        let mut flow = Self::new(event, progress, existing.direction);
+        flow.method = Method::SockDiag;
+        flow.set_owner(existing.owner, OwnerSource::SockDiag);
+        flow.identity = existing.holder;
+        flow.process_source = existing.holder.map(|_| ProcessSource::Holder);
+        flow.told = existing.counters.map(|counters| (counters.bytes_received, counters.bytes_acked));
+        flow
+    }
+}

@@ -1,0 +1,75 @@
+//! Makes the flow table equal to the kernel's list of open sockets: at the start, now and then, and after a loss.
+
+use super::census::Census;
+use super::session::{Drained, Session};
+use crate::clock::Clock;
+use crate::event::{FlowKey, What};
+use crate::record::Transport;
+use crate::source::snapshot::{self, Socket};
+
+/// Batches after which a census does not wait for the ring to be empty: many times what the ring holds.
+const MOST_BATCHES: usize = 256;
+
+impl Session {
+    /// Compares the flow table with the kernel's list of sockets: tells of connections that nothing was heard of, of what
+    /// the others moved, and of those that are gone.
+    pub fn compare(&mut self, census: &Census, is_first: bool) {
+        let lost_events = std::mem::take(&mut self.needs_census);
+        let Census { taken, snapshot } = census;
+        let clock = Clock::read();
+        // Of UDP, only who holds a socket is of interest: without a datagram there is no flow.
+        let (known, new): (Vec<_>, Vec<_>) = snapshot
+            .sockets
+            .iter()
+            .filter(|socket| is_first || socket.transport == Transport::Tcp)
+            .partition(|socket| self.pipeline.flows.contains(&FlowKey::tcp(socket.cookie)));
+        let (loopback, new): (Vec<_>, Vec<_>) =
+            new.into_iter().partition(|socket| socket.is_loopback() && !self.include_loopback);
+        if is_first {
+            let is_tcp = |socket: &&&Socket| socket.transport == Transport::Tcp;
+            self.existing_loopback = loopback.iter().filter(is_tcp).count() as u64;
+        }
+        let (listening, existing): (Vec<_>, Vec<_>) = snapshot::events(&new, *taken)
+            .into_iter()
+            .partition(|event| matches!(event.what, What::Listening(_)));
+        // First, because the ring may hold connections that these accepted.
+        for event in listening {
+            self.handle(&event, clock);
+        }
+        // Everything that happened until the list was read is in the ring: afterwards the table is as new as the list.
+        self.pipeline.flows.remember_ended();
+        for _ in 0..MOST_BATCHES {
+            if self.drain() == Drained::Empty {
+                break;
+            }
+        }
+        let ended = self.pipeline.flows.take_ended();
+        for socket in known {
+            if let Some(counters) = socket.counters {
+                self.handle(&socket.event(*taken, What::Sample(counters)), clock);
+            }
+        }
+        for event in existing {
+            // A full table would only trade one connection for the other.
+            if !self.pipeline.flows.is_full() && !ended.contains(&event.key()) {
+                self.handle(&event, clock);
+            }
+        }
+        let listed = snapshot.sockets.iter().map(|socket| socket.cookie).collect();
+        for gone in self.pipeline.flows.absent(&listed, &snapshot.namespaces, *taken, lost_events) {
+            self.handle(&gone, clock);
+        }
+        if lost_events {
+            self.compare_udp(*taken, clock);
+        }
+        self.flush();
+        if self.pipeline.flows.has_existing() {
+            self.attached.watch_existing();
+        } else {
+            self.attached.leave_existing();
+        }
+        if let (true, Some(failure)) = (is_first, &snapshot.failure) {
+            self.warn(std::slice::from_ref(failure));
+        }
+    }
+}
