@@ -2,8 +2,11 @@
 
 use std::net::IpAddr;
 
+use std::path::PathBuf;
+
 use serde_json::{Value, json};
 use tracer_tests::actor::{Actor, Report};
+use tracer_tests::bpf;
 use tracer_tests::live;
 use tracer_tests::record::{at, community_id, number, text};
 
@@ -117,7 +120,7 @@ fn check_identity(record: &Value, report: &Report, remote: (&str, u16), kind: &s
     assert_eq!(number(record, "source.port"), Some(report.port().into()));
     assert_eq!(text(record, "destination.ip"), remote.0);
     assert_eq!(number(record, "destination.port"), Some(remote.1.into()));
-    assert_eq!(text(record, "network.community_id"), community_id((ip, report.port()), (ip, remote.1)));
+    assert_eq!(text(record, "network.community_id"), community_id(6, (ip, report.port()), (ip, remote.1)));
     assert_eq!(number(record, "process.pid"), Some(report.get("pid")));
     assert_eq!(number(record, "process.thread.id"), Some(report.get("tid")));
     assert_eq!(number(record, "process.parent.pid"), Some(report.get("ppid")));
@@ -226,9 +229,52 @@ fn an_accepted_connection_belongs_to_the_listener() {
         assert_eq!(number(&record, "process.pid"), Some(server.listening.get("pid")));
         assert_eq!(text(&record, "attribution.process"), "listen");
         let ip: IpAddr = "203.0.113.7".parse().unwrap();
-        assert_eq!(text(&record, "network.community_id"), community_id((ip, client.port()), (ip, 5000)));
+        assert_eq!(text(&record, "network.community_id"), community_id(6, (ip, client.port()), (ip, 5000)));
     }
     scene.stop();
+}
+
+/// A control group as a container runtime makes it; removed when it is dropped, after its processes.
+struct ContainerGroup(PathBuf);
+
+impl ContainerGroup {
+    fn new(id: &str) -> Self {
+        let path = bpf::cgroup_mount().unwrap().join(format!("docker-{id}.scope"));
+        std::fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for ContainerGroup {
+    fn drop(&mut self) {
+        // Its last process may need a moment to be gone.
+        let _ = (0..100).find(|_| {
+            std::fs::remove_dir(&self.0).is_ok() || {
+                std::thread::sleep(std::time::Duration::from_millis(20));
+                false
+            }
+        });
+    }
+}
+
+#[test]
+fn a_process_in_a_container_is_told_with_its_control_group_and_host_pid() {
+    let _turn = live!();
+    let id = "4d9c3b2a1f0e4d9c3b2a1f0e4d9c3b2a1f0e4d9c3b2a1f0e4d9c3b2a1f0e4d9c";
+    let group = ContainerGroup::new(id);
+    let scene = Scene::new();
+    let _server = scene.server(SERVER);
+    let mut actor = scene.actor("wait socket=4 connect=203.0.113.7:5000 tell close");
+    actor.report();
+    std::fs::write(group.0.join("cgroup.procs"), actor.pid().to_string()).unwrap();
+    let report = actor.go().report();
+    let record = scene.expect(&report, "connect");
+    assert_eq!(at(&record, "container"), &json!({"id": id, "runtime": "docker"}));
+    assert!(text(&record, "process.cgroup").ends_with(&format!("/docker-{id}.scope")));
+    assert_eq!(number(&record, "process.pid"), Some(u64::from(actor.pid())));
+    actor.done();
+    scene.stop();
+    drop(group);
 }
 
 #[test]

@@ -4,9 +4,13 @@
 mod apps;
 mod behaviour;
 mod bytes;
+mod crowd;
 mod existing;
 mod geo;
 mod identity;
+mod kinds;
 mod life;
 mod scene;
 mod storm;
+mod tiers;
+mod udp;

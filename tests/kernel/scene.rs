@@ -7,7 +7,7 @@ use serde_json::Value;
 use tracer_tests::DEADLINE;
 use tracer_tests::actor::{Actor, Report};
 use tracer_tests::netns::Netns;
-use tracer_tests::record::{action, number};
+use tracer_tests::record::{action, number, text};
 use tracer_tests::stream::Stream;
 use tracer_tests::temp::{TempDir, fixture};
 use tracer_tests::tracer::Tracer;
@@ -76,6 +76,14 @@ impl Scene {
         })
     }
 
+    /// Waits for the record of this action about a UDP flow in this network whose socket has this local port.
+    pub fn expect_udp(&self, port: u16, wanted: &str) -> Value {
+        let inode = self.netns.inode();
+        self.tracer.expect(&format!("{wanted} of the UDP socket on port {port}"), |record| {
+            action(record) == wanted && number(record, "flow.netns") == Some(inode) && is_udp_of(record, port)
+        })
+    }
+
     /// Records about connections in this network so far.
     pub fn records_here(&self) -> Vec<Value> {
         let mut records = self.tracer.so_far();
@@ -86,6 +94,13 @@ impl Scene {
     pub fn stop(self) -> Stream {
         self.tracer.stop()
     }
+}
+
+/// Whether the record is about a UDP flow whose socket has this local port.
+pub fn is_udp_of(record: &Value, port: u16) -> bool {
+    let local = if text(record, "network.direction") == "ingress" { "destination" } else { "source" };
+    text(record, "network.transport") == "udp"
+        && number(record, &format!("{local}.port")) == Some(u64::from(port))
 }
 
 /// An actor that listens.

@@ -21,12 +21,12 @@ const PROG_GET_FD_BY_ID: i32 = 13;
 const OBJ_GET_INFO_BY_FD: i32 = 15;
 const MAP_TYPE_HASH: u32 = 1;
 const PROG_TYPE_SOCK_OPS: u32 = 13;
-const CGROUP_SOCK_OPS: u32 = 3;
+pub const CGROUP_SOCK_OPS: u32 = 3;
 
 /// `union bpf_attr`, as words; unused ones are zero.
-type Attributes = [u32; 32];
+pub(crate) type Attributes = [u32; 32];
 
-fn bpf(command: i32, attributes: &mut Attributes) -> io::Result<i64> {
+pub(crate) fn bpf(command: i32, attributes: &mut Attributes) -> io::Result<i64> {
     // SAFETY: the kernel reads and writes at most size_of_val(attributes) bytes there; pointers inside were made by the
     // callers from memory that outlives the call.
     let result =
@@ -34,38 +34,41 @@ fn bpf(command: i32, attributes: &mut Attributes) -> io::Result<i64> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 
-fn set_pointer(attributes: &mut Attributes, word: usize, address: usize) {
+pub(crate) fn set_pointer(attributes: &mut Attributes, word: usize, address: usize) {
     let address = address as u64;
     for (slot, half) in attributes.iter_mut().skip(word).zip([address & 0xffff_ffff, address >> 32]) {
         *slot = u32::try_from(half).unwrap_or_default();
     }
 }
 
-fn owned(fd: i64) -> Result<OwnedFd> {
+pub(crate) fn owned(fd: i64) -> Result<OwnedFd> {
     let fd = i32::try_from(fd)?;
     // SAFETY: the kernel has just given us this descriptor, and nobody else knows it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// Where the cgroup2 hierarchy is mounted.
-fn cgroup_root() -> Result<File> {
+pub fn cgroup_mount() -> Result<PathBuf> {
     let mounts = std::fs::read_to_string("/proc/self/mounts")?;
     let mut points = mounts.lines().filter_map(|line| {
         let mut fields = line.split(' ');
         let point = fields.nth(1)?;
         (fields.next()? == "cgroup2").then_some(point)
     });
-    let point = points.next().context("no cgroup2 file system is mounted")?;
-    Ok(File::open(point)?)
+    Ok(points.next().context("no cgroup2 file system is mounted")?.into())
 }
 
-/// Ids of the `sock_ops` programs on the cgroup2 root.
-pub fn attached() -> Result<Vec<u32>> {
+pub(crate) fn cgroup_root() -> Result<File> {
+    Ok(File::open(cgroup_mount()?)?)
+}
+
+/// Ids of the programs on a hook of the cgroup2 root (`enum bpf_attach_type`).
+pub fn attached(hook: u32) -> Result<Vec<u32>> {
     let root = cgroup_root()?;
     let mut ids = vec![0u32; 64];
     let mut attributes = [0; 32];
     attributes[0] = u32::try_from(root.as_raw_fd())?;
-    attributes[1] = CGROUP_SOCK_OPS;
+    attributes[1] = hook;
     set_pointer(&mut attributes, 4, ids.as_mut_ptr() as usize);
     attributes[6] = u32::try_from(ids.len())?;
     bpf(PROG_QUERY, &mut attributes).context("BPF_PROG_QUERY")?;
@@ -101,16 +104,8 @@ pub struct Foreign {
 impl Foreign {
     /// Loads and attaches it to the cgroup2 root, beside others.
     pub fn attach() -> Result<Self> {
-        // r0 = 1; exit
-        let code: [u64; 2] = [0x0000_0001_0000_00b7, 0x0000_0000_0000_0095];
-        let licence = *b"GPL\0";
-        let mut attributes = [0; 32];
-        attributes[0] = PROG_TYPE_SOCK_OPS;
-        attributes[1] = 2;
-        set_pointer(&mut attributes, 2, code.as_ptr() as usize);
-        set_pointer(&mut attributes, 4, licence.as_ptr() as usize);
-        let program = owned(bpf(PROG_LOAD, &mut attributes).context("BPF_PROG_LOAD")?)?;
-        let before = attached()?;
+        let program = load_idle(PROG_TYPE_SOCK_OPS, 0)?;
+        let before = attached(CGROUP_SOCK_OPS)?;
         let root = cgroup_root()?;
         let mut attributes = [0; 32];
         attributes[0] = u32::try_from(program.as_raw_fd())?;
@@ -123,8 +118,22 @@ impl Foreign {
     }
 }
 
+/// Loads a program that does nothing but say "go on".
+pub(crate) fn load_idle(program_type: u32, expected_attach_type: u32) -> Result<OwnedFd> {
+    // r0 = 1; exit
+    let code: [u64; 2] = [0x0000_0001_0000_00b7, 0x0000_0000_0000_0095];
+    let licence = *b"GPL\0";
+    let mut attributes = [0; 32];
+    attributes[0] = program_type;
+    attributes[1] = 2;
+    set_pointer(&mut attributes, 2, code.as_ptr() as usize);
+    set_pointer(&mut attributes, 4, licence.as_ptr() as usize);
+    attributes[17] = expected_attach_type;
+    owned(bpf(PROG_LOAD, &mut attributes).context("BPF_PROG_LOAD")?)
+}
+
 /// Id of a loaded program.
-fn id_of(program: &OwnedFd) -> Result<u32> {
+pub(crate) fn id_of(program: &OwnedFd) -> Result<u32> {
     let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", program.as_raw_fd()))?;
     let id = info.lines().find_map(|line| line.strip_prefix("prog_id:")).context("prog_id")?;
     Ok(id.trim().parse()?)

@@ -32,13 +32,14 @@ pub fn action(record: &Value) -> &str {
 /// Whether the record is about the socket with this cookie.
 #[must_use]
 pub fn is_flow(record: &Value, cookie: u64) -> bool {
-    text(record, "flow.id").split_once('-').is_some_and(|(_, hex)| hex == format!("{cookie:x}"))
+    // Of UDP, a third part tells the peer.
+    text(record, "flow.id").split('-').nth(1).is_some_and(|hex| hex == format!("{cookie:x}"))
 }
 
-/// Community ID v1 of a TCP connection, seed 0, worked out from its specification
+/// Community ID v1, seed 0, worked out from its specification
 /// (<https://github.com/corelight/community-id-spec>), independently of the program.
 #[must_use]
-pub fn community_id(source: (IpAddr, u16), destination: (IpAddr, u16)) -> String {
+pub fn community_id(protocol: u8, source: (IpAddr, u16), destination: (IpAddr, u16)) -> String {
     let bytes = |ip: IpAddr| match ip {
         IpAddr::V4(ip) => ip.octets().to_vec(),
         IpAddr::V6(ip) => ip.octets().to_vec(),
@@ -50,7 +51,7 @@ pub fn community_id(source: (IpAddr, u16), destination: (IpAddr, u16)) -> String
     for (ip, _) in &ends {
         hash.update(ip);
     }
-    hash.update([6, 0]);
+    hash.update([protocol, 0]);
     for (_, port) in &ends {
         hash.update(port.to_be_bytes());
     }

@@ -82,7 +82,7 @@ impl Stream {
             ["totals.records", "totals.kernel_events", "totals.not_shown", "lost.kernel", "lost.output"]
                 .map(|path| self.counts(path));
         let of = |counts: &Counts, kind: &str| counts.get(kind).copied().unwrap_or_default();
-        for kind in ["connect", "established", "accept", "failed", "close"] {
+        for kind in ["connect", "established", "accept", "failed", "close", "udp_open", "udp_close"] {
             let accounted =
                 of(&records, kind) + of(&not_shown, kind) + of(&in_kernel, kind) + of(&in_output, kind);
             assert_eq!(of(&kernel, kind), accounted, "{kind} events: {}", self.stop());
@@ -90,6 +90,9 @@ impl Stream {
         let mut written = Counts::new();
         for record in &self.records {
             let kind = match action(record) {
+                "connect" | "accept" if is_udp(record) => "udp_open",
+                // One that had to leave the table has no figures; one that had to leave the map has.
+                "close" if is_udp(record) && number(record, "source.bytes").is_some() => "udp_end",
                 "close" if matches!(text(record, "flow.end"), "evicted" | "unseen") => {
                     text(record, "flow.end")
                 }
@@ -99,8 +102,18 @@ impl Stream {
             };
             *written.entry(kind.to_owned()).or_default() += 1;
         }
+        // One record a flow, whether an event told of its end or the map did.
+        let mut records = records;
+        let ends: u64 = ["udp_close", "udp_ended"].iter().filter_map(|kind| records.remove(*kind)).sum();
+        if ends > 0 {
+            records.insert("udp_end".to_owned(), ends);
+        }
         assert_eq!(written, records, "records in the stream, and stop.totals.records");
     }
+}
+
+fn is_udp(record: &Value) -> bool {
+    text(record, "network.transport") == "udp"
 }
 
 /// What is unknown is absent: never null, empty or a question mark.

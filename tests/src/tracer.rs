@@ -47,7 +47,12 @@ impl Tracer {
     /// Starts the tracer.
     pub fn spawn<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Self {
         let mut command = Command::new(crate::programs::tracer());
-        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .args(arguments)
+            .args(crate::scenario::arguments())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         let mut child = command.spawn().expect("the tracer can be started");
         let shared = Arc::new(Shared::default());
         let stdout = child.stdout.take().expect("stdout is a pipe");
@@ -114,6 +119,18 @@ impl Tracer {
     #[must_use]
     pub fn so_far(&self) -> Vec<Value> {
         self.shared.lock().records.clone()
+    }
+
+    /// The last record so far that matches.
+    #[must_use]
+    pub fn last(&self, matches: impl Fn(&Value) -> bool) -> Option<Value> {
+        self.shared.lock().records.iter().rev().find(|record| matches(record)).cloned()
+    }
+
+    /// Number of records so far that match.
+    #[must_use]
+    pub fn count(&self, matches: impl Fn(&Value) -> bool) -> usize {
+        self.shared.lock().records.iter().filter(|record| matches(record)).count()
     }
 
     /// Number of records so far.

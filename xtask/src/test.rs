@@ -19,8 +19,9 @@ use crate::{
     build::{self, Profile},
     counts::{Counter, Counts},
     setup::{self, Group},
-    shell, vm, workspace,
-    workspace::Executable,
+    shell,
+    vm::{self, Scenario, Series},
+    workspace::{self, Executable},
 };
 
 /// Tests of one binary that run at the same time; the emulated guests and small machines set the bound.
@@ -61,14 +62,22 @@ pub fn run(args: &TestArgs) -> Result<ExitCode> {
             build::tracer(Arch::foreign(), Profile::Release).map(drop)
         });
     } else {
-        for arch in Arch::ALL {
-            report.step(&format!("live kernel tests on 6.1, {arch}"), || {
-                vm::boot_all(&vm::VmArgs::for_tests(arch, args.filter.clone()))
+        for (kernel, arch, scenario) in GUESTS {
+            report.step(&format!("live kernel tests on {kernel}, {arch}, {scenario}"), || {
+                vm::boot_all(&vm::VmArgs::for_tests(kernel, arch, scenario, args.filter.clone()))
             });
         }
     }
     report.close(begin)
 }
+
+/// Every kernel, architecture and scenario once; `cargo xtask vm --all` runs every combination.
+const GUESTS: [(Series, Arch, Scenario); 4] = [
+    (Series::Bookworm, Arch::X86_64, Scenario::Plain),
+    (Series::Bookworm, Arch::Aarch64, Scenario::Plain),
+    (Series::Bullseye, Arch::X86_64, Scenario::AndroidLike),
+    (Series::Trixie, Arch::X86_64, Scenario::NoKprobes),
+];
 
 /// What ran so far.
 #[derive(Default)]

@@ -4,6 +4,7 @@
 //! counts of its result lines. The tracer in the guest is the file that `dist` ships.
 
 mod apt;
+mod compatibility;
 mod initramfs;
 mod kernel;
 mod module;
@@ -18,6 +19,8 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
+
+use compatibility::Cell;
 
 use crate::{
     arch::Arch,
@@ -57,6 +60,26 @@ impl Series {
     }
 }
 
+/// What is special about a guest (tests/src/scenario.rs).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Scenario {
+    Plain,
+    /// Every cgroup hook that netd of Android 15 takes is held exclusively
+    AndroidLike,
+    /// Kprobes are forbidden to the tracer
+    NoKprobes,
+}
+
+impl Scenario {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::AndroidLike => "android-like",
+            Self::NoKprobes => "no-kprobes",
+        }
+    }
+}
+
 #[derive(Args)]
 pub struct VmArgs {
     /// Kernel series, comma-separated
@@ -65,6 +88,15 @@ pub struct VmArgs {
     /// Architectures, comma-separated
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = Arch::ALL)]
     arch: Vec<Arch>,
+    /// Scenarios, comma-separated
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Scenario::Plain])]
+    scenario: Vec<Scenario>,
+    /// Every kernel, architecture and scenario
+    #[arg(long)]
+    all: bool,
+    /// Write docs/compatibility.md from what the guests said
+    #[arg(long, requires = "all")]
+    write_docs: bool,
     /// Run this command in the guest instead of the tests (words split at spaces; `tracer` is in /bin)
     #[arg(long, value_name = "COMMAND")]
     cmd: Option<String>,
@@ -77,21 +109,24 @@ pub struct VmArgs {
     /// Longest time a guest may run, in seconds
     #[arg(long, default_value_t = 900, value_name = "SECONDS")]
     timeout: u64,
-    /// Run only the tests whose name contains this
-    filter: Option<String>,
+    /// Run only the tests whose name contains one of these
+    filter: Vec<String>,
 }
 
 impl VmArgs {
-    /// What `test` boots: kernel 6.1 on both architectures.
-    pub fn for_tests(arch: Arch, filter: Option<String>) -> Self {
+    /// One guest for `test`.
+    pub fn for_tests(kernel: Series, arch: Arch, scenario: Scenario, filter: Option<String>) -> Self {
         Self {
-            kernel: vec![Series::Bookworm],
+            kernel: vec![kernel],
             arch: vec![arch],
+            scenario: vec![scenario],
+            all: false,
+            write_docs: false,
             cmd: None,
             keep: false,
             refresh: false,
             timeout: 900,
-            filter,
+            filter: filter.into_iter().collect(),
         }
     }
 }
@@ -99,6 +134,12 @@ impl VmArgs {
 impl std::fmt::Display for Series {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.version())
+    }
+}
+
+impl std::fmt::Display for Scenario {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
     }
 }
 
@@ -115,15 +156,31 @@ pub fn run(args: &VmArgs) -> Result<ExitCode> {
 /// When a guest cannot be prepared; what goes wrong inside one is counted.
 pub fn boot_all(args: &VmArgs) -> Result<Counts> {
     let mut counts = Counts::default();
-    for &arch in &args.arch {
+    let mut cells = Vec::new();
+    let (kernels, archs, scenarios) = if args.all {
+        (Series::value_variants(), &Arch::ALL[..], Scenario::value_variants())
+    } else {
+        (&args.kernel[..], &args.arch[..], &args.scenario[..])
+    };
+    for &arch in archs {
         let programs = Programs::build(arch)?;
-        for &series in &args.kernel {
-            let name = format!("{series}-{}", arch.debian());
+        for (&series, &scenario) in
+            kernels.iter().flat_map(|series| scenarios.iter().map(move |scenario| (series, scenario)))
+        {
+            let name = format!("{series}-{} {scenario}", arch.debian());
             let begin = Instant::now();
-            let outcome = boot(args, series, arch, &programs).with_context(|| format!("guest {name}"))?;
+            let (outcome, console) =
+                boot(args, series, arch, scenario, &programs).with_context(|| format!("guest {name}"))?;
             shell::say(format!("guest {name}: {outcome} in {}", shell::took(begin.elapsed())));
             counts += outcome;
+            cells.push(Cell::new(series.version(), arch.debian(), scenario.name(), &console));
         }
+    }
+    if let Some(table) = compatibility::kinds_table(&cells) {
+        println!("\n{table}");
+    }
+    if args.write_docs && counts.failed == 0 {
+        compatibility::write(&cells)?;
     }
     Ok(counts)
 }
@@ -167,9 +224,16 @@ impl Programs {
     }
 }
 
-fn boot(args: &VmArgs, series: Series, arch: Arch, programs: &Programs) -> Result<Counts> {
+/// What it ran, and what it printed.
+fn boot(
+    args: &VmArgs,
+    series: Series,
+    arch: Arch,
+    scenario: Scenario,
+    programs: &Programs,
+) -> Result<(Counts, Vec<String>)> {
     let kernel = kernel::obtain(series, arch, args.refresh)?;
-    let manifest = manifest(args, programs)?;
+    let manifest = manifest(args, scenario, programs)?;
     let image = initramfs::pack(&kernel, programs, &manifest)?;
     let path = workspace::target().join("vm").join(format!("initramfs-{series}-{}.cpio", arch.debian()));
     fs::write(&path, &image).with_context(|| format!("could not write {}", path.display()))?;
@@ -183,17 +247,19 @@ fn boot(args: &VmArgs, series: Series, arch: Arch, programs: &Programs) -> Resul
         shell::say(format!("boots with: {}", guest.command_line()));
     }
     shell::say(format!("booting {} on {arch} ({} KiB of initramfs)", kernel.package, image.len() / 1024));
-    let counts = guest.run(args.cmd.is_none())?;
+    let mut console = Vec::new();
+    let counts = guest.run(args.cmd.is_none(), &mut console)?;
     if !args.keep {
         fs::remove_file(&path).with_context(|| format!("could not remove {}", path.display()))?;
     }
-    Ok(counts)
+    Ok((counts, console))
 }
 
 /// What init runs: one command a line, words separated by tabs; lines `NAME=VALUE` before them are its environment.
-fn manifest(args: &VmArgs, programs: &Programs) -> Result<String> {
+fn manifest(args: &VmArgs, scenario: Scenario, programs: &Programs) -> Result<String> {
     let mut lines = vec!["TRACER_BIN=/bin/tracer".to_owned(), "TRACER_REQUIRE_KERNEL=1".to_owned()];
     lines.push("RUST_BACKTRACE=1".to_owned());
+    lines.push(format!("TRACER_SCENARIO={scenario}"));
     // An emulated processor makes some hundred connections a second.
     lines.push("TRACER_STORM=3000".to_owned());
     for (name, _) in &programs.helpers {
@@ -203,7 +269,7 @@ fn manifest(args: &VmArgs, programs: &Programs) -> Result<String> {
         Some(command) => command.split_whitespace().collect(),
         None => {
             let all = ["/tests/kernel", "--test-threads=1", "--show-output"];
-            all.into_iter().chain(args.filter.as_deref()).collect()
+            all.into_iter().chain(args.filter.iter().map(String::as_str)).collect()
         }
     };
     if words.is_empty() || words.iter().any(|word| word.contains(['\t', '\n'])) {
@@ -226,18 +292,23 @@ mod tests {
         }
     }
 
+    fn args(filter: Option<&str>) -> VmArgs {
+        VmArgs::for_tests(Series::Bookworm, Arch::X86_64, Scenario::Plain, filter.map(str::to_owned))
+    }
+
     #[test]
     fn the_manifest_names_the_programs_and_the_tests() {
-        let text = manifest(&VmArgs::for_tests(Arch::X86_64, Some("ipv6".into())), &programs()).unwrap();
+        let text = manifest(&args(Some("ipv6")), Scenario::NoKprobes, &programs()).unwrap();
         let lines: Vec<_> = text.lines().collect();
         assert!(lines.contains(&"TRACER_ACTOR=/bin/actor"), "{lines:?}");
+        assert!(lines.contains(&"TRACER_SCENARIO=no-kprobes"), "{lines:?}");
         assert_eq!(lines.last(), Some(&"/tests/kernel\t--test-threads=1\t--show-output\tipv6"));
     }
 
     #[test]
     fn an_empty_command_is_refused() {
-        let mut args = VmArgs::for_tests(Arch::X86_64, None);
+        let mut args = args(None);
         args.cmd = Some("  ".into());
-        assert!(manifest(&args, &programs()).is_err());
+        assert!(manifest(&args, Scenario::Plain, &programs()).is_err());
     }
 }

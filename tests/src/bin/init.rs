@@ -20,6 +20,7 @@ use rustix::{
     process::{WaitOptions, wait},
     system::{RebootCommand, finit_module, reboot},
 };
+use tracer_tests::netd::Netd;
 
 /// `(file system, where)`; in the order in which they are mounted.
 const MOUNTS: [(&str, &str); 8] = [
@@ -66,6 +67,12 @@ fn run() -> Result<i32> {
     load_modules(Path::new("/modules"))?;
     bring_loopback_up().context("could not bring the loopback interface up")?;
     let text = fs::read_to_string(MANIFEST).with_context(|| format!("could not read {MANIFEST}"))?;
+    // As long as this process lives, and it never ends.
+    let _held = if text.lines().any(|line| line == "TRACER_SCENARIO=android-like") {
+        Some(Netd::hold().context("could not hold the hooks that netd takes")?)
+    } else {
+        None
+    };
     let mut code = 0;
     for mut command in commands(&text) {
         let status = run_to_end(&mut command)?;

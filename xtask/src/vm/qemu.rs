@@ -57,15 +57,15 @@ enum End {
 }
 
 impl Guest {
-    /// Boots the guest and counts what it ran; with `results` its output has libtest's result lines, otherwise the
+    /// Boots the guest and counts what it ran; its lines are added to `console`. With `results` its output has libtest's result lines, otherwise the
     /// exit code alone counts as one check.
     ///
     /// # Errors
     /// When QEMU cannot be started or the guest does not come up twice.
-    pub fn run(&self, results: bool) -> Result<Counts> {
+    pub fn run(&self, results: bool, console: &mut Vec<String>) -> Result<Counts> {
         for attempt in 1..=2 {
             let mut counter = Counter::default();
-            match self.boot(&mut counter)? {
+            match self.boot(&mut counter, console)? {
                 End::Exit(0) if results => return Ok(counter.finish(true)),
                 End::Exit(0) => return Ok(Counts::PASSED),
                 End::Exit(code) => {
@@ -119,7 +119,7 @@ impl Guest {
         command
     }
 
-    fn boot(&self, counter: &mut Counter) -> Result<End> {
+    fn boot(&self, counter: &mut Counter, console: &mut Vec<String>) -> Result<End> {
         let mut command = self.command();
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         let shown = shell::show(&command);
@@ -127,7 +127,10 @@ impl Guest {
         let mut qemu = Qemu(child);
         let stdout = qemu.0.stdout.take().context("QEMU has no stdout")?;
         let lines = read_lines(stdout);
-        let end = watch(&lines, counter, BOOT, self.overall, |line| println!("{line}"));
+        let end = watch(&lines, counter, BOOT, self.overall, |line| {
+            println!("{line}");
+            console.push(line.to_owned());
+        });
         if let End::Exit(_) = end
             && qemu.wait(POWER_OFF)?.is_none()
         {

@@ -7,6 +7,9 @@
 //! `send`, `recv`, `eof`) is no failure but goes into the report as `errno`. It never leaves the network namespace
 //! that it was started in.
 
+mod moves;
+mod udp;
+
 use std::ffi::CString;
 use std::io::{BufRead, Write};
 use std::net::SocketAddr;
@@ -19,6 +22,9 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::sockopt::{self, Timeout};
 use rustix::net::{self, AddressFamily, SendFlags, Shutdown, SocketFlags, SocketType};
+
+/// A socket that waits longer was forgotten by a test that failed.
+const GIVE_UP_AFTER: Duration = Duration::from_secs(120);
 
 type Result<T> = std::result::Result<T, String>;
 
@@ -142,7 +148,10 @@ impl State {
                 self.kept.extend(self.socket.take());
                 Ok(())
             }
-            _ => self.socket_step(name, value),
+            _ => self
+                .udp_step(name, value)
+                .or_else(|| self.moving_step(name, value))
+                .unwrap_or_else(|| self.socket_step(name, value)),
         }
     }
 
@@ -306,7 +315,7 @@ fn text(error: impl std::fmt::Display) -> String {
 /// A socket that gives up by itself, so that a failed test leaves no process behind.
 fn tcp_socket(family: AddressFamily) -> rustix::io::Result<OwnedFd> {
     let socket = net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-    sockopt::set_socket_timeout(&socket, Timeout::Recv, Some(Duration::from_secs(120)))?;
+    sockopt::set_socket_timeout(&socket, Timeout::Recv, Some(GIVE_UP_AFTER))?;
     Ok(socket)
 }
 

@@ -1,0 +1,35 @@
+//! What is special about the machine that the tests run on (`cargo xtask vm --scenario`), from `TRACER_SCENARIO`.
+
+/// A scenario.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scenario {
+    /// Nothing is special.
+    Plain,
+    /// Every hook that Android 15's netd takes is held exclusively.
+    AndroidLike,
+    /// Kprobes are forbidden to the tracer, as if the kernel had none.
+    NoKprobes,
+}
+
+/// The scenario of this run.
+///
+/// # Panics
+/// When `TRACER_SCENARIO` names none.
+#[must_use]
+pub fn current() -> Scenario {
+    match std::env::var("TRACER_SCENARIO").as_deref() {
+        Err(_) | Ok("plain") => Scenario::Plain,
+        Ok("android-like") => Scenario::AndroidLike,
+        Ok("no-kprobes") => Scenario::NoKprobes,
+        Ok(other) => panic!("TRACER_SCENARIO={other}: there is no such scenario"),
+    }
+}
+
+/// What every tracer is started with.
+#[must_use]
+pub fn arguments() -> &'static [&'static str] {
+    match current() {
+        Scenario::NoKprobes => &["--hooks", "no-kprobe"],
+        Scenario::Plain | Scenario::AndroidLike => &[],
+    }
+}
