@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 
 mod compare;
+mod datagrams;
 mod machine;
 mod process;
 mod report;
@@ -62,6 +63,8 @@ enum Helper {
 enum Part {
     /// Connection storms without a tool, with tracer, tcplife and bpftrace
     Storm,
+    /// Datagram storms without and with tracer
+    Datagrams,
     /// From event to record in user space
     Records,
     /// Resident memory
@@ -132,6 +135,13 @@ fn measure(args: &BenchArgs, tracer: &Path) -> Result<Results> {
         for workers in [1, machine::processors()] {
             eprintln!("storm: {workers} of {} processors make connections", machine::processors());
             results.storms.push(compare::run(compare::Plan { workers, ..plan }, tracer)?);
+        }
+    }
+    if wants(Part::Datagrams) {
+        for load in [storm::Load::Datagrams, storm::Load::Flows] {
+            eprintln!("datagrams: {load:?}");
+            let rounds = args.rounds.unwrap_or(if args.quick { 3 } else { 15 });
+            results.datagrams.push(datagrams::run(tracer, load, 200_000, rounds)?);
         }
     }
     if wants(Part::Memory) {

@@ -8,9 +8,11 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
 use super::compare::{Comparison, Delivered, Row};
+use super::datagrams::DatagramsResult;
 use super::machine::Machine;
 use super::process::Memory;
 use super::single::{IdleResult, MemoryResult, RecordsResult};
+use super::storm::Load;
 use super::summary::Summary;
 use super::tools::Tool;
 
@@ -22,6 +24,8 @@ pub struct Results {
     /// Whether nobody else used the machine at the beginning.
     pub quiet: bool,
     pub storms: Vec<Comparison>,
+    #[serde(default)]
+    pub datagrams: Vec<DatagramsResult>,
     pub records: Option<RecordsResult>,
     pub memory: Option<MemoryResult>,
     pub idle: Option<IdleResult>,
@@ -39,6 +43,7 @@ impl Results {
             quick,
             quiet: false,
             storms: Vec::new(),
+            datagrams: Vec::new(),
             records: None,
             memory: None,
             idle: None,
@@ -52,6 +57,9 @@ impl Results {
         text += &self.goals();
         for comparison in &self.storms {
             text += &storm(comparison);
+        }
+        if !self.datagrams.is_empty() {
+            text += &datagrams_table(&self.datagrams);
         }
         if let Some(records) = &self.records {
             text += &stages(records);
@@ -203,6 +211,29 @@ fn storm_row(tool: Tool, row: &Row) -> String {
     )
 }
 
+fn datagrams_table(results: &[DatagramsResult]) -> String {
+    let mut text = "\n### Datagram storm, 1 storm thread\n\n\
+         | load | datagrams a turn | without, ns | with tracer, ns | slowdown, % | in its programs, ns |\n\
+         |---|---|---|---|---|---|\n"
+        .to_owned();
+    for result in results {
+        let load = match result.load {
+            Load::Flows => "a socket for each datagram",
+            _ => "one flow",
+        };
+        let _ = writeln!(
+            text,
+            "| {load} | {} | {} | {} | {} | {:.0} |",
+            result.datagrams,
+            result.bare_ns.show(0),
+            result.traced_ns.show(0),
+            result.slowdown.show(1),
+            result.program_ns
+        );
+    }
+    text
+}
+
 fn stages(records: &RecordsResult) -> String {
     let mut text = format!(
         "\n### From event to record\n\n{:.0} records per second, {:.0} bytes each.\n\n| stage | ns, median | ns, best |\n|---|---|---|\n",
@@ -259,6 +290,8 @@ a bpftrace script that prints a line for every event that `tracer` has a record 
 - **In the tool's programs**: the kernel's own statistics (`bpf_stats_enabled`), in a storm of its own, because they cost
   time in every run. **Added to the storm**: processor time of the storm's threads beyond that without a tool; what the
   kernel does for the tool happens there. **The tool's own time**: its processor time, user and system.
+- **Datagram storm**: one thread sends datagrams of one byte and receives each before it sends the next, in the same
+  namespace; with the tracer and without it in turns. No peer does this with apps and flows.
 - **Others**: processors that anything else on the machine used during the storms.
 - Output goes through a pipe to a reader that counts lines. **Lost**: what the tool itself counted, or lines that are
   missing against the connections made, whichever is more. A tool that loses events saves the time for them: its other

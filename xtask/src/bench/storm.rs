@@ -10,7 +10,7 @@
 //! are no TIME_WAIT sockets there (`tcp_max_tw_buckets` 0): ports never run out, and the first round is like the last.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -41,9 +41,22 @@ pub enum Targets {
     Loopback,
 }
 
+/// What a storm consists of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Load {
+    /// TCP connections.
+    Connections,
+    /// Datagrams of one UDP flow per worker.
+    Datagrams,
+    /// UDP flows of one datagram, each from a socket of its own.
+    Flows,
+}
+
 /// What one storm did.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Gust {
+    /// Connections, or datagrams.
     pub connections: u64,
     pub failed: u64,
     pub wall_ns: u64,
@@ -55,6 +68,7 @@ pub struct Gust {
 /// One request to the child.
 #[derive(Serialize, Deserialize)]
 struct Order {
+    load: Load,
     connections: u64,
     workers: usize,
     targets: Targets,
@@ -89,7 +103,7 @@ impl Storm {
         let orders = child.stdin.take().context("the storm has no stdin")?;
         let reports = BufReader::new(child.stdout.take().context("the storm has no stdout")?);
         let mut storm = Self { child, orders, reports, targets };
-        storm.blow(PROBE_PORT, 1, 1).context(
+        storm.blow(Load::Connections, PROBE_PORT, 1, 1).context(
             "the storm could not be started in a network namespace of its own; that takes root and the package iproute2",
         )?;
         Ok(storm)
@@ -100,8 +114,20 @@ impl Storm {
     /// # Errors
     /// When the child has ended.
     pub fn run(&mut self, connections: u64, workers: usize) -> Result<Gust> {
-        let gust = self.blow(PORT, connections, workers)?;
-        ensure!(gust.failed == 0, "{} of {connections} connections of the storm failed", gust.failed);
+        self.run_load(Load::Connections, connections, workers)
+    }
+
+    /// As [`Self::run`], with any load.
+    ///
+    /// # Errors
+    /// When the child has ended.
+    pub fn run_load(&mut self, load: Load, connections: u64, workers: usize) -> Result<Gust> {
+        let gust = self.blow(load, PORT, connections, workers)?;
+        ensure!(
+            gust.failed == 0,
+            "{} of {connections} connections or datagrams of the storm failed",
+            gust.failed
+        );
         Ok(gust)
     }
 
@@ -110,11 +136,11 @@ impl Storm {
     /// # Errors
     /// As [`Self::run`].
     pub fn probe(&mut self) -> Result<()> {
-        self.blow(PROBE_PORT, 1, 1).map(drop)
+        self.blow(Load::Connections, PROBE_PORT, 1, 1).map(drop)
     }
 
-    fn blow(&mut self, port: u16, connections: u64, workers: usize) -> Result<Gust> {
-        let order = Order { connections, workers, targets: self.targets, port };
+    fn blow(&mut self, load: Load, port: u16, connections: u64, workers: usize) -> Result<Gust> {
+        let order = Order { load, connections, workers, targets: self.targets, port };
         writeln!(self.orders, "{}", serde_json::to_string(&order)?).context("the storm has ended")?;
         let mut line = String::new();
         self.reports.read_line(&mut line)?;
@@ -150,12 +176,11 @@ fn blow(order: &Order) -> Result<Gust> {
     std::thread::scope(|scope| {
         let mut workers = Vec::new();
         for port in (order.port..).take(order.workers) {
-            let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))
-                .with_context(|| format!("could not listen on port {port}"))?;
+            let mut once = once(order, port).with_context(|| format!("could not listen on port {port}"))?;
             let (left, ready) = (&left, &ready);
             workers.push(scope.spawn(move || {
                 ready.wait();
-                work(&listener, port, order.targets, left)
+                work(&mut once, left)
             }));
         }
         ready.wait();
@@ -173,7 +198,7 @@ fn blow(order: &Order) -> Result<Gust> {
 }
 
 /// One worker: takes portions of the common lot until nothing is left.
-fn work(listener: &TcpListener, port: u16, targets: Targets, left: &AtomicU64) -> Gust {
+fn work(once: &mut Once, left: &AtomicU64) -> Gust {
     let start = Instant::now();
     let cpu_before = thread_cpu_ns();
     let mut gust = Gust::default();
@@ -181,7 +206,7 @@ fn work(listener: &TcpListener, port: u16, targets: Targets, left: &AtomicU64) -
         let take = |left: u64| (left > 0).then(|| left.saturating_sub(PORTION));
         let Ok(before) = left.try_update(Ordering::Relaxed, Ordering::Relaxed, take) else { break };
         for number in before.saturating_sub(PORTION)..before {
-            match connect_and_close(listener, (destination(targets, number), port).into()) {
+            match once(number) {
                 Ok(()) => gust.connections += 1,
                 Err(_) => gust.failed += 1,
             }
@@ -189,6 +214,36 @@ fn work(listener: &TcpListener, port: u16, targets: Targets, left: &AtomicU64) -
     }
     gust.cpu_ns = thread_cpu_ns() - cpu_before;
     gust
+}
+
+/// Makes the connection, or sends the datagram, of this number.
+type Once = Box<dyn FnMut(u64) -> std::io::Result<()> + Send>;
+
+/// What a worker repeats; opens what it needs.
+fn once(order: &Order, port: u16) -> std::io::Result<Once> {
+    let any = (Ipv4Addr::UNSPECIFIED, port);
+    let targets = order.targets;
+    Ok(match order.load {
+        Load::Connections => {
+            let listener = TcpListener::bind(any)?;
+            Box::new(move |number| connect_and_close(&listener, (destination(targets, number), port).into()))
+        }
+        Load::Datagrams => {
+            let receiver = UdpSocket::bind(any)?;
+            let sender = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+            sender.connect((destination(targets, 0), port))?;
+            Box::new(move |_| {
+                sender.send(b"?")?;
+                receiver.recv(&mut [0]).map(drop)
+            })
+        }
+        Load::Flows => Box::new(move |number| {
+            let receiver = UdpSocket::bind(any)?;
+            let sender = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+            sender.send_to(b"?", (destination(targets, number), port))?;
+            receiver.recv(&mut [0]).map(drop)
+        }),
+    })
 }
 
 /// One connection from beginning to end; the side that opened it closes it first.
