@@ -1,4 +1,7 @@
-//! The package list changes while the tracer runs.
+//! Apps: the package list changes while the tracer runs, and what stands in where the uid does not tell the app.
+
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -118,6 +121,27 @@ fn only_connections_of_the_wanted_uid_are_shown() {
     let stream = scene.stop();
     assert_eq!(stream.actions(wanted.cookie()), ["connect", "established", "close"]);
     assert_eq!(stream.actions(other.cookie()), [] as [&str; 0]);
+}
+
+#[test]
+fn an_isolated_process_is_credited_to_the_app_that_it_is_named_after() {
+    let _turn = live!();
+    let scene = Scene::android();
+    let name = "com.example.messenger:sandboxed_process0";
+    let mut child = scene.netns.enter(|| {
+        // It waits for its standard input, so that /proc can be read.
+        let mut command = Command::new(tracer_tests::programs::actor());
+        command.arg0(name).args(["uid=99007", "socket=4", "connect=203.0.113.7:9", "wait"]);
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap()
+    });
+    let record = scene.expect_here("failed");
+    assert_eq!(at(&record, "app.package"), &json!(["com.example.messenger"]));
+    assert_eq!((text(&record, "app.kind"), text(&record, "user.id")), ("isolated", "99007"));
+    assert_eq!(text(&record, "attribution.app"), "process_name");
+    assert_eq!(text(&record, "attribution.confidence"), "likely");
+    drop(child.stdin.take());
+    assert!(child.wait().unwrap().success());
+    scene.stop();
 }
 
 #[test]

@@ -200,10 +200,12 @@ fn a_silent_flow_ends_and_begins_again_with_the_next_datagram() {
     assert_eq!((text(&idle, "flow.end"), text(&idle, "event.outcome")), ("idle", "unknown"));
     assert_eq!(moved(&idle), (10, 1, 0, 0));
     client.go().done();
-    let closed = scene.tracer.expect("a close with the socket", |record| {
-        is_udp_of(record, port) && text(record, "flow.end") == "closed"
-    });
-    assert_eq!(moved(&closed), (20, 1, 0, 0));
+    // With the socket, or, on a very slow machine, of silence again.
+    let is_next = |record: &Value| {
+        action(record) == "close" && is_udp_of(record, port) && at(record, "seq") != at(&idle, "seq")
+    };
+    let next = scene.tracer.expect("the end of the next flow", is_next);
+    assert_eq!(moved(&next), (20, 1, 0, 0));
     scene.stop();
 }
 
@@ -285,11 +287,17 @@ fn a_storm_of_flows_with_a_ring_too_small_adds_up_and_leaves_nothing_open() {
     let report = actor.report_within(Duration::from_secs(600));
     assert_eq!(report.get("connected"), size());
     actor.done();
-    let mut open = None;
+    let is_stats = |record: &Value| action(record) == "stats";
+    let mut asked = 0;
     wait_until("no flow is open", || {
-        scene.tracer.signal(rustix::process::Signal::USR1);
-        let stats = scene.tracer.last(|record| action(record) == "stats");
-        open = stats.and_then(|stats| number(&stats, "tracer.flows.open"));
+        if scene.tracer.count(is_stats) < asked {
+            return false;
+        }
+        let open = scene.tracer.last(is_stats).and_then(|stats| number(&stats, "tracer.flows.open"));
+        if open != Some(0) {
+            asked = scene.tracer.count(is_stats) + 1;
+            scene.tracer.signal(rustix::process::Signal::USR1);
+        }
         open == Some(0)
     });
     let stream = scene.stop();

@@ -77,7 +77,7 @@ pub fn datagram(packet: &Packet) {
             return;
         };
         // SAFETY: the verifier knows that a value of the map is there.
-        key.socket = unsafe { (*socket).number };
+        key.socket = unsafe { (*socket).first.socket };
     }
     if !count(packet, &datagram, &key) {
         begin(packet, &datagram, &key);
@@ -208,7 +208,7 @@ fn is_of_a_process(sk: u64) -> bool {
 fn socket_of(packet: &Packet, key: &UdpKey) -> Option<*mut UdpSocket> {
     if let Some(known) = UDP_SOCKETS.get_ptr_mut(&packet.sk) {
         // SAFETY: the verifier knows that a value of the map is there.
-        if packet.cookie == 0 || unsafe { (*known).number } == packet.cookie {
+        if packet.cookie == 0 || unsafe { (*known).first.socket } == packet.cookie {
             return Some(known);
         }
         // A datagram came in while an earlier socket at this address was released.
@@ -223,7 +223,7 @@ fn socket_of(packet: &Packet, key: &UdpKey) -> Option<*mut UdpSocket> {
         let cpu = unsafe { bpf_get_smp_processor_id() };
         number = OWN_NUMBER | (now() << 8) | u64::from(cpu & 0xff);
     }
-    let new = UdpSocket { number, flows: 0, remote: key.remote, remote_port: key.remote_port, pad: [0; 3] };
+    let new = UdpSocket { first: UdpKey { socket: number, ..*key }, flows: 0 };
     // Fails when another CPU was faster, or without room: the look-up tells.
     let _ = UDP_SOCKETS.insert(&packet.sk, &new, u64::from(BPF_NOEXIST));
     UDP_SOCKETS.get_ptr_mut(&packet.sk)
@@ -245,18 +245,13 @@ pub fn released(sk: u64) {
     // SAFETY: the verifier knows that a value of the map is there.
     let socket = unsafe { socket.read() };
     let _ = UDP_SOCKETS.remove(&sk);
-    let _ = UDP_BINDERS.remove(&socket.number);
+    let _ = UDP_BINDERS.remove(&socket.first.socket);
     if socket.flows == 1 {
-        close(&UdpKey {
-            socket: socket.number,
-            remote: socket.remote,
-            remote_port: socket.remote_port,
-            pad: [0; 3],
-        });
+        close(&socket.first);
     } else if socket.flows > 1 {
         let Some(mut entry) = reserve::<UdpRelease>(KIND_UDP_RELEASE) else { return };
         let out = entry.as_mut_ptr();
-        set!(out.socket = socket.number);
+        set!(out.socket = socket.first.socket);
         submit(KIND_UDP_RELEASE, entry);
     }
 }
@@ -267,12 +262,9 @@ fn close(key: &UdpKey) {
     let Some(flow) = UDP_FLOWS.get_ptr(key) else { return };
     let Some(mut entry) = reserve::<UdpClose>(KIND_UDP_CLOSE) else { return };
     let out = entry.as_mut_ptr();
-    set!(out.socket = key.socket);
-    set!(out.remote = key.remote);
+    set!(out.key = *key);
     // SAFETY: the verifier knows that a value of the map is there.
     set!(out.flow = unsafe { flow.read() });
-    set!(out.remote_port = key.remote_port);
-    set!(out.pad = [0; 3]);
     submit(KIND_UDP_CLOSE, entry);
     let _ = UDP_FLOWS.remove(key);
 }

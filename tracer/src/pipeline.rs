@@ -28,14 +28,14 @@ pub struct Filter {
 }
 
 impl Filter {
-    fn admits(&self, action: Action, owner: Option<u32>, enricher: &Enricher) -> bool {
+    fn admits(&self, action: Action, flow: &Flow, enricher: &Enricher) -> bool {
         (self.actions.is_empty() || self.actions.contains(&action))
-            && (self.uids.is_empty() || owner.is_some_and(|uid| self.uids.contains(&uid)))
-            && (self.apps.is_empty() || owner.is_some_and(|uid| self.admits_app(uid, enricher)))
+            && (self.uids.is_empty() || flow.owner.is_some_and(|uid| self.uids.contains(&uid)))
+            && (self.apps.is_empty() || self.admits_app(flow, enricher))
     }
 
-    fn admits_app(&self, uid: u32, enricher: &Enricher) -> bool {
-        let app = enricher.apps.lookup(uid);
+    fn admits_app(&self, flow: &Flow, enricher: &Enricher) -> bool {
+        let app = enricher.app_of(flow.owner, flow.process.as_deref());
         app.is_some_and(|app| {
             app.packages().iter().any(|name| self.apps.iter().any(|glob| glob.matches(name)))
         })
@@ -126,7 +126,7 @@ impl Pipeline {
 impl Stages {
     fn show(&mut self, flow: &mut Flow, news: &News<'_>, at: BootTime, clock: Clock) {
         self.enrich(flow, clock);
-        if !self.filter.admits(news.action, flow.owner, &self.enricher) {
+        if !self.filter.admits(news.action, flow, &self.enricher) {
             self.not_shown[news.kind] += 1;
             return;
         }
@@ -162,7 +162,7 @@ impl Stages {
             return Vec::new();
         }
         let country = flow.places.as_ref().and_then(|places| places.remote.country);
-        let app = flow.owner.and_then(|uid| self.enricher.apps.lookup(uid).map(|app| app.brief()));
+        let app = self.enricher.app_of(flow.owner, flow.process.as_deref()).map(|app| app.brief());
         let comm = flow.identity.as_ref().and_then(thread_name);
         let who = match (&app, comm, flow.owner) {
             (Some(app), _, _) if !app.package.is_empty() => app.package.join(", "),

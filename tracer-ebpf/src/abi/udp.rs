@@ -60,17 +60,10 @@ pin_layout!(UdpOpen, 144, {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct UdpClose {
     pub header: Header,
-    /// As [`UdpOpen::socket`].
-    pub socket: u64,
-    /// Remote address in network byte order; IPv4 as `::ffff:a.b.c.d`.
-    pub remote: [u8; 16],
+    pub key: UdpKey,
     pub flow: UdpFlow,
-    /// Remote port, host byte order.
-    pub remote_port: u16,
-    /// Zero.
-    pub pad: [u16; 3],
 }
-pin_layout!(UdpClose, 136, { header: 0, socket: 16, remote: 24, flow: 40, remote_port: 128, pad: 130 });
+pin_layout!(UdpClose, 136, { header: 0, key: 16, flow: 48 });
 
 /// [`KIND_UDP_RELEASE`].
 #[repr(C)]
@@ -135,14 +128,9 @@ pin_layout!(UdpFlow, 88, {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct UdpSocket {
-    /// As [`UdpOpen::socket`].
-    pub number: u64,
+    /// Its first flow; the socket's number is in it.
+    pub first: UdpKey,
     /// Flows that the socket ever had.
     pub flows: u64,
-    /// Remote end of the first one.
-    pub remote: [u8; 16],
-    pub remote_port: u16,
-    /// Zero.
-    pub pad: [u16; 3],
 }
-pin_layout!(UdpSocket, 40, { number: 0, flows: 8, remote: 16, remote_port: 32, pad: 34 });
+pin_layout!(UdpSocket, 40, { first: 0, flows: 32 });

@@ -12,6 +12,9 @@ use super::offsets::{self, Found};
 /// First release whose `sock_ops` programs may use the ring buffer (5.8) and `bpf_probe_read_kernel` (5.10).
 pub const OLDEST_KERNEL: (u32, u32) = (5, 10);
 
+/// There since 4.17 where the kernel has kprobes.
+pub const KPROBE_EVENTS: &str = "/sys/bus/event_source/devices/kprobe/type";
+
 /// Capabilities that the work needs, with what each is for.
 pub const NEEDED_CAPABILITIES: &[(CapabilitySet, &str, &str)] = &[
     (CapabilitySet::BPF, "CAP_BPF", "load programs and maps"),
@@ -137,8 +140,7 @@ fn unescape_octal(text: &str) -> String {
 }
 
 fn has_kprobes(tracefs: Option<&Path>) -> bool {
-    Path::new("/sys/bus/event_source/devices/kprobe/type").exists()
-        || tracefs.is_some_and(|path| path.join("kprobe_events").exists())
+    Path::new(KPROBE_EVENTS).exists() || tracefs.is_some_and(|path| path.join("kprobe_events").exists())
 }
 
 /// Kernels before 5.11 account maps against this limit. Failing is fine: the load says so if it mattered.

@@ -2,6 +2,7 @@
 //! of sockets. The result of load and attach decides.
 
 use std::fs::File;
+use std::path::Path;
 
 use aya::Ebpf;
 use aya::maps::HashMap;
@@ -10,6 +11,7 @@ use aya::programs::{
 };
 
 use super::attach::{AttachError, causes, refused};
+use super::features::KPROBE_EVENTS;
 use super::holders::{HookType, holder};
 use super::hooks::{HookKind, Hooks};
 use crate::record::RefusedTier;
@@ -120,6 +122,10 @@ fn unload(ebpf: &mut Ebpf) {
 
 /// What is not seen, or why it does not work.
 fn kprobes(ebpf: &mut Ebpf) -> Result<Vec<String>, String> {
+    // Without it aya would go by way of tracefs, where a probe outlives its process.
+    if !Path::new(KPROBE_EVENTS).exists() {
+        return Err(format!("this kernel offers no kprobes ({KPROBE_EVENTS} is missing)"));
+    }
     let mut limits = Vec::new();
     for (function, name, limit) in PROBES {
         let result = with::<KProbe>(ebpf, name, |program| {

@@ -29,7 +29,7 @@ impl WhoText {
     #[must_use]
     pub fn of(flow: &Flow, clock: Clock, enricher: &Enricher) -> Self {
         let comm = flow.identity.as_ref().and_then(thread_name);
-        let app = flow.owner.and_then(|uid| enricher.apps.lookup(uid));
+        let app = enricher.app_of(flow.owner, flow.process.as_deref());
         let who = Who {
             process: process(flow, comm.as_deref(), clock, enricher),
             user: flow.owner.map(|uid| user(uid, enricher)),
@@ -37,7 +37,7 @@ impl WhoText {
             container: flow.process.as_deref().and_then(|process| process.cgroup.container.as_ref()).map(
                 |container| ContainerObject { id: &container.id, runtime: container.runtime.as_deref() },
             ),
-            attribution: attribution(flow, enricher),
+            attribution: attribution(flow, app.is_some_and(|app| app.is_by_name), enricher),
         };
         // No record type has a failing serialisation; if one had, the record would lack these members.
         let json = serde_json::to_string(&who).unwrap_or_default();
@@ -95,15 +95,17 @@ fn app_object<'a>(app: &App<'a>) -> AppObject<'a> {
     if app.members().len() <= MEMBERS_IN_RECORD { app.object() } else { app.brief() }
 }
 
-fn attribution<'a>(flow: &Flow, enricher: &'a Enricher) -> Attribution<'a> {
+fn attribution<'a>(flow: &Flow, is_app_by_name: bool, enricher: &'a Enricher) -> Attribution<'a> {
     let task = flow.identity.is_some_and(|identity| identity.known & KNOWN_TASK != 0);
     let confidence = flow.owner_source.map(|source| match source {
+        _ if is_app_by_name => Confidence::Likely,
         OwnerSource::SkUid | OwnerSource::SockDiag => Confidence::Certain,
         OwnerSource::TaskUid => Confidence::Likely,
     });
     Attribution {
         method: flow.method,
         owner: flow.owner_source,
+        app: is_app_by_name.then_some(AppSource::ProcessName),
         process: flow.process_source.filter(|_| task),
         confidence,
         on_behalf_of: flow.tag.map(|tag| OnBehalfOf {

@@ -163,6 +163,9 @@ pub struct Attribution<'a> {
     /// Where `user` comes from. Absent when the owner is unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub owner: Option<OwnerSource>,
+    /// Where `app` comes from, when not from the uid.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub app: Option<AppSource>,
     /// Where `process` comes from. Absent when the process is unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub process: Option<ProcessSource>,
@@ -207,6 +210,13 @@ pub enum OwnerSource {
     TaskUid,
     /// The socket's own uid in the kernel's list of open sockets.
     SockDiag,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AppSource {
+    /// Android names an isolated process after its package; its uid tells nothing.
+    ProcessName,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, JsonSchema)]

@@ -1,11 +1,11 @@
 //! One aligned line per connection, for a person at a terminal; and the stream's own news.
 //!
-//! A connection is written once its outcome is known (established, failed, accepted). Everything that comes from a
-//! process or a file was made printable by `enrich` already.
+//! A connection is written once its outcome is known (established, failed, accepted), a UDP flow with its first datagram.
+//! Everything that comes from a process or a file was made printable by `enrich` already.
 
 use std::fmt::Write;
 
-use crate::record::{Action, Direction, Endpoint, Record};
+use crate::record::{Action, Direction, Endpoint, Protocol, Record, Transport};
 
 /// Colours on or off.
 pub struct Pretty {
@@ -27,7 +27,10 @@ const NETWORK: usize = 30;
 impl Pretty {
     /// Appends the line of `record`, or nothing when this record says nothing new to a person.
     pub fn render(&self, record: &Record<'_>, line: &mut Vec<u8>) {
+        let network = record.network.as_ref();
+        let is_udp = network.is_some_and(|network| network.transport == Transport::Udp);
         let text = match record.event.action {
+            Action::Connect if is_udp => self.connection(record),
             Action::Established | Action::Failed | Action::Accept | Action::Existing => {
                 self.connection(record)
             }
@@ -130,7 +133,16 @@ pub fn address(end: &Endpoint<'_>) -> String {
 fn outcome(record: &Record<'_>) -> (&'static str, String) {
     let rtt = record.network.as_ref().and_then(|network| network.rtt_us);
     let rtt = rtt.map_or(String::new(), |us| format!(" {}.{} ms", us / 1000, us % 1000 / 100));
+    let network = record.network.as_ref();
+    let protocol = match network.and_then(|network| network.protocol) {
+        Some(Protocol::Quic) => "QUIC",
+        None => "UDP",
+    };
     match record.event.action {
+        Action::Connect => (GREEN, format!("sent {protocol}")),
+        Action::Accept if network.is_some_and(|network| network.transport == Transport::Udp) => {
+            (GREEN, format!("received {protocol}"))
+        }
         Action::Accept => (GREEN, format!("accepted{rtt}")),
         Action::Existing => (GREEN, format!("open{rtt}")),
         Action::Failed => {

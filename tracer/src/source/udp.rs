@@ -20,9 +20,9 @@ pub(super) fn decode(kind: u16, reader: &mut Reader<'_>) -> Result<(Tuple, What)
         }
         KIND_UDP_CLOSE => {
             let remote = Ipv6Addr::from(reader.take::<16>()?);
-            let flow = Counted::read(reader)?;
             let remote_port = reader.u16()?;
             reader.take::<6>()?;
+            let flow = Counted::read(reader)?;
             Ok((flow.tuple(remote, remote_port), What::Released(flow.last())))
         }
         _ => {
@@ -182,10 +182,9 @@ mod tests {
 
     #[test]
     fn an_end_has_the_figures_of_its_flow() {
-        let mut close =
-            UdpClose { header: header::<UdpClose>(KIND_UDP_CLOSE), socket: 5, ..Default::default() };
-        close.remote = "2001:db8::1".parse::<Ipv6Addr>().unwrap().octets();
-        close.remote_port = 53;
+        let mut close = UdpClose { header: header::<UdpClose>(KIND_UDP_CLOSE), ..Default::default() };
+        close.key.remote = "2001:db8::1".parse::<Ipv6Addr>().unwrap().octets();
+        close.key.remote_port = 53;
         close.flow.bytes_sent = 40;
         close.flow.datagrams_received = 2;
         close.flow.flags = UDP_INGRESS | UDP_KPROBE;

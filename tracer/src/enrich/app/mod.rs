@@ -3,7 +3,7 @@
 //! Flows in: `data/system/packages.list` and `packages.xml` below a root directory, the built-in AID table, and on
 //! plain Linux `/etc/passwd`. Flows out: an [`AppTable`], which answers "whose is this uid" by borrowing. The files
 //! are foreign: a bad one gives one warning and what could be read of it, never a stop, a panic or unbounded memory.
-//! Must never guess: packages of a shared uid are all kept, and an isolated process has no package.
+//! Must never guess: packages of a shared uid are all kept, and an isolated process has the package that its name says, marked as such.
 
 use schemars::JsonSchema;
 use serde::Serialize;

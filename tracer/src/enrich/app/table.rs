@@ -65,6 +65,8 @@ pub struct App<'a> {
     /// App id under which the packages are registered, see [`AppObject::app_id`].
     pub app_id: u32,
     pub kind: Kind,
+    /// The name of the process tells the packages, not the uid.
+    pub is_by_name: bool,
     entry: Option<&'a Entry>,
 }
 
@@ -142,7 +144,20 @@ impl AppTable {
         let entry = parts.package_id().and_then(|id| self.entry(id));
         let kind = kind(parts, entry)?;
         let app_id = parts.package_id().unwrap_or(parts.app_id);
-        Some(App { uid, android_user: parts.user, app_id, kind, entry })
+        Some(App { uid, android_user: parts.user, app_id, kind, is_by_name: false, entry })
+    }
+
+    /// The app of an isolated process, whose uid does not tell it: Android names such a process after its package,
+    /// `PACKAGE:NAME`. `None` for other uids, and when no package has that name.
+    #[must_use]
+    pub fn named_by_process(&self, app: &App<'_>, command_line: &str) -> Option<App<'_>> {
+        if app.kind != Kind::Isolated {
+            return None;
+        }
+        let (package, _) = command_line.split_once(':')?;
+        let has_package = |entry: &&Entry| entry.packages.iter().any(|name| name == package);
+        let entry = self.apps.iter().find(has_package)?;
+        Some(App { app_id: entry.app_id, is_by_name: true, entry: Some(entry), ..self.lookup(app.uid)? })
     }
 
     /// Every app id that owns packages, as the uid that it has for Android user 0.

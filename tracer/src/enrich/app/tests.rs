@@ -248,6 +248,24 @@ fn a_sandbox_has_the_packages_of_its_app_and_an_isolated_process_none() {
 }
 
 #[test]
+fn an_isolated_process_is_credited_to_the_package_that_it_is_named_after() {
+    let table = clean("15");
+    let isolated = table.lookup(1_099_007).unwrap();
+    let name = "com.example.messenger:sandboxed_process0:org.example.Service0:0";
+    let app = table.named_by_process(&isolated, name).unwrap();
+    assert_eq!(
+        (app.packages(), app.uid, app.app_id),
+        (&["com.example.messenger".to_owned()][..], 1_099_007, 10_123)
+    );
+    assert_eq!((app.kind, app.is_by_name, app.android_user), (Kind::Isolated, true, 10));
+    for other in ["com.example.messenger", "com.example.nobody:x", "", ":", "/system/bin/sh -c a:b"] {
+        assert!(table.named_by_process(&isolated, other).is_none(), "{other}");
+    }
+    let ordinary = table.lookup(10_123).unwrap();
+    assert!(table.named_by_process(&ordinary, name).is_none(), "the uid tells");
+}
+
+#[test]
 fn user_names_are_those_that_the_device_itself_would_give() {
     let table = clean("15");
     for (uid, name) in [
