@@ -93,7 +93,7 @@ async fn follow(
     let mut ring = readable(session.ring_fd()?)?;
     let output_done = readable(session.output_fd()?)?;
     loop {
-        census_taker.watch(session.has_open_flows(), session.needs_census());
+        census_taker.watch(session.needs_looks(), session.needs_census());
         tokio::select! {
             biased;
             signal = signals.next() => match signal {

@@ -133,6 +133,11 @@ impl Flow {
         flow
     }
 
+    /// Whether it is a TCP connection that the kernel's list told of first.
+    pub(super) fn is_existing_tcp(&self) -> bool {
+        self.method == Method::SockDiag && self.transport == Transport::Tcp
+    }
+
     #[must_use]
     pub fn key(&self) -> FlowKey {
         FlowKey::new(self.cookie, self.transport, &self.tuple)

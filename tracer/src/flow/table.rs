@@ -28,8 +28,10 @@ pub struct FlowTable {
     /// The flow that the last event ended.
     last: Option<Flow>,
     evicted: u64,
-    /// Open flows that only the kernel's list of sockets told of.
+    /// Open TCP connections that only the kernel's list of sockets told of.
     existing: usize,
+    /// Connected UDP sockets in the kernel's list are flows.
+    lists_udp: bool,
     /// Flows that ended, while somebody wants to know.
     ended: Option<HashSet<FlowKey>>,
 }
@@ -52,8 +54,15 @@ impl FlowTable {
             last: None,
             evicted: 0,
             existing: 0,
+            lists_udp: false,
             ended: None,
         }
+    }
+
+    /// As flows of UDP, takes connected sockets in the kernel's list: where no datagrams are seen.
+    #[must_use]
+    pub fn listing_udp(self, lists_udp: bool) -> Self {
+        Self { lists_udp, ..self }
     }
 
     /// Number of open flows.
@@ -79,7 +88,7 @@ impl FlowTable {
         self.evicted
     }
 
-    /// Whether a flow is open that only the kernel's list of sockets told of.
+    /// Whether a TCP connection is open that only the kernel's list of sockets told of.
     #[must_use]
     pub fn has_existing(&self) -> bool {
         self.existing > 0
@@ -124,22 +133,22 @@ impl FlowTable {
         self.ended.take().unwrap_or_default()
     }
 
-    /// The end, unseen, of flows that were open before `taken` and are not among the cookies that the kernel listed then, in one of
-    /// `namespaces`. Those that only the kernel's list told of, or, with `all`, also those whose events were seen.
+    /// The end, unseen, of flows that were open before `taken` and are not among those that the kernel listed then, in one
+    /// of `namespaces`. Those that only the kernel's list told of, or, with `all`, also TCP connections whose events were
+    /// seen.
     #[must_use]
     pub fn absent(
         &self,
-        listed: &HashSet<u64>,
+        listed: &HashSet<FlowKey>,
         namespaces: &HashSet<u32>,
         taken: BootTime,
         all: bool,
     ) -> Vec<Event> {
         let is_absent = |flow: &&Flow| {
-            flow.transport == Transport::Tcp
-                && (all || flow.method == Method::SockDiag)
+            (flow.method == Method::SockDiag || (all && flow.transport == Transport::Tcp))
                 && flow.heard < taken
                 && flow.tuple.netns.is_some_and(|netns| namespaces.contains(&netns))
-                && !listed.contains(&flow.cookie)
+                && !listed.contains(&flow.key())
         };
         let gone = |flow: &Flow| Event {
             at: taken,
@@ -159,8 +168,7 @@ impl FlowTable {
                 self.listeners.add(&event.tuple, *identity, ProcessSource::Listen);
                 None
             }
-            What::Listening(socket) | What::Existing(socket) if event.transport == Transport::Udp => {
-                // No datagram, no flow.
+            What::Listening(socket) | What::Existing(socket) if self.is_no_flow(event) => {
                 if let Some(holder) = socket.holder {
                     self.listeners.add_udp(event.cookie, holder);
                 }
@@ -210,6 +218,12 @@ impl FlowTable {
             What::Failed(ending) => Some(self.end(event, Some(Direction::Egress), ending.owner)),
             What::Close(ending) => Some(self.end(event, None, ending.owner)),
         }
+    }
+
+    /// Whether this is a UDP socket that no datagram is known of.
+    fn is_no_flow(&self, event: &Event) -> bool {
+        let is_connected = matches!(event.what, What::Existing(_));
+        event.transport == Transport::Udp && !(is_connected && self.lists_udp)
     }
 
     fn continue_or_begin(
@@ -288,7 +302,7 @@ impl FlowTable {
 
     fn insert(&mut self, flow: Flow) -> Option<Step<'_>> {
         let key = flow.key();
-        self.existing += usize::from(flow.method == Method::SockDiag);
+        self.existing += usize::from(flow.is_existing_tcp());
         let replaced = self.flows.put(key, flow);
         self.left(replaced.as_ref());
         if key.peer.is_some() {
@@ -305,7 +319,7 @@ impl FlowTable {
     /// A flow has left the table.
     fn left(&mut self, flow: Option<&Flow>) {
         let Some(flow) = flow else { return };
-        self.existing -= usize::from(flow.method == Method::SockDiag);
+        self.existing -= usize::from(flow.is_existing_tcp());
         if flow.transport == Transport::Udp {
             self.udp.remove(&flow.key());
         }
@@ -420,7 +434,7 @@ mod tests {
         table.track(&seen);
         assert!(table.has_existing());
         let absent = |table: &FlowTable, netns, taken, all| {
-            let listed = HashSet::from([1]);
+            let listed = HashSet::from([FlowKey::tcp(1)]);
             let mut cookies: Vec<_> = table
                 .absent(&listed, &HashSet::from([netns]), BootTime(taken), all)
                 .into_iter()

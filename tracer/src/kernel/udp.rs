@@ -19,6 +19,7 @@ use crate::source::udp_flows::UdpFlows;
 
 pub const KPROBE: &str = "kprobe";
 pub const CGROUP: &str = "cgroup_skb";
+pub const SOCK_DIAG: &str = "sock_diag";
 
 /// The programs of both ways.
 pub const PROGRAMS: [&str; 9] = [
@@ -33,6 +34,10 @@ pub const PROGRAMS: [&str; 9] = [
     "tracer_sock_release",
 ];
 
+/// What the list of sockets does not tell.
+const POLLED: &str = "UDP sockets that are not connected, that live between two looks at the list (--sample), whether a \
+                      connected one sends anything, and how much";
+
 /// How UDP is seen.
 #[derive(Default)]
 pub struct UdpWatch {
@@ -42,7 +47,7 @@ pub struct UdpWatch {
     pub refused: Vec<RefusedTier>,
     /// What the way in use cannot see.
     pub limits: Vec<String>,
-    /// What the flows have moved; with a tier only.
+    /// What the flows have moved; where datagrams are seen.
     pub flows: Option<UdpFlows>,
 }
 
@@ -96,7 +101,8 @@ pub fn attach(ebpf: &mut Ebpf, cgroup: &File, hooks: &Hooks) -> UdpWatch {
     if watch.tier.is_some() {
         watch.flows = flows(ebpf);
     } else {
-        watch.limits.push("UDP at all: only `tracer snapshot` lists its sockets".to_owned());
+        watch.tier = Some(SOCK_DIAG);
+        watch.limits.push(POLLED.to_owned());
     }
     watch
 }

@@ -3,7 +3,7 @@
 use super::census::Census;
 use super::session::{Drained, Session};
 use crate::clock::Clock;
-use crate::event::{FlowKey, What};
+use crate::event::What;
 use crate::record::Transport;
 use crate::source::snapshot::{self, Socket};
 
@@ -17,12 +17,13 @@ impl Session {
         let lost_events = std::mem::take(&mut self.needs_census);
         let Census { taken, snapshot } = census;
         let clock = Clock::read();
-        // Of UDP, only who holds a socket is of interest: without a datagram there is no flow.
+        // Where datagrams are seen, a UDP socket without one is no flow: of interest is only who holds it at the start.
+        let polls_udp = self.polls_udp();
         let (known, new): (Vec<_>, Vec<_>) = snapshot
             .sockets
             .iter()
-            .filter(|socket| is_first || socket.transport == Transport::Tcp)
-            .partition(|socket| self.pipeline.flows.contains(&FlowKey::tcp(socket.cookie)));
+            .filter(|socket| is_first || polls_udp || socket.transport == Transport::Tcp)
+            .partition(|socket| self.pipeline.flows.contains(&socket.key()));
         let (loopback, new): (Vec<_>, Vec<_>) =
             new.into_iter().partition(|socket| socket.is_loopback() && !self.include_loopback);
         if is_first {
@@ -55,7 +56,7 @@ impl Session {
                 self.handle(&event, clock);
             }
         }
-        let listed = snapshot.sockets.iter().map(|socket| socket.cookie).collect();
+        let listed = snapshot.sockets.iter().map(Socket::key).collect();
         for gone in self.pipeline.flows.absent(&listed, &snapshot.namespaces, *taken, lost_events) {
             self.handle(&gone, clock);
         }

@@ -14,6 +14,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
 use crate::event::{Event, What};
 use crate::kernel::attach::Attached;
+use crate::kernel::udp::SOCK_DIAG;
 use crate::pipeline::Pipeline;
 use crate::record::{Action, FlowsObject, StreamObject, TotalsObject};
 use crate::sink::output::{Ended, FLUSH_BYTES, Output};
@@ -239,9 +240,14 @@ impl Session {
         }
     }
 
-    /// Whether a connection is open.
-    pub fn has_open_flows(&self) -> bool {
-        !self.pipeline.flows.is_empty()
+    /// Whether the list of sockets is to be looked at now and then.
+    pub fn needs_looks(&self) -> bool {
+        !self.pipeline.flows.is_empty() || self.polls_udp()
+    }
+
+    /// Whether the list of sockets is the only thing that tells of UDP.
+    pub(super) fn polls_udp(&self) -> bool {
+        self.attached.udp.tier == Some(SOCK_DIAG)
     }
 
     /// Whether events were lost, so that the table of flows must be compared with the kernel's list of sockets.

@@ -54,10 +54,10 @@ pub fn start(config: &Config) -> Result<Session, Failure> {
         places: PlaceCache::default(),
         not_shown: Tally::default(),
     };
-    let pipeline = Pipeline { flows: FlowTable::new(config.max_flows), stages };
+    let has_udp = attached.udp.flows.is_some();
+    let pipeline = Pipeline { flows: FlowTable::new(config.max_flows).listing_udp(!has_udp), stages };
     let databases = pipeline.stages.enricher.geo.databases().to_vec();
     let packages = pipeline.stages.enricher.apps.package_count();
-    let has_udp = attached.udp.tier.is_some();
     let mut session = Session::new(attached, pipeline, output, started, config);
     let android_root = config.android_root.display().to_string();
     session.report(
@@ -82,7 +82,7 @@ pub fn start(config: &Config) -> Result<Session, Failure> {
             message: Some(if has_udp {
                 "watching TCP connections and UDP flows"
             } else {
-                "watching TCP connections"
+                "watching TCP connections, and the list of UDP sockets"
             }),
             ..StreamObject::default()
         },

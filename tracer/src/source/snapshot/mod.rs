@@ -12,7 +12,7 @@ use tracer_ebpf::abi::{Identity, KNOWN_OWNER, tcp_state};
 
 use crate::clock::BootTime;
 use crate::enrich::process::holders;
-use crate::event::{Counters, Event, Existing, Tuple, What};
+use crate::event::{Counters, Event, Existing, FlowKey, Tuple, What};
 use crate::flow::end::direction_of;
 use crate::record::{Direction, Transport};
 
@@ -119,6 +119,11 @@ fn namespaces(proc: &Path) -> BTreeMap<u32, File> {
 }
 
 impl Socket {
+    #[must_use]
+    pub fn key(&self) -> FlowKey {
+        FlowKey::new(self.cookie, self.transport, &self.tuple)
+    }
+
     /// Whether it is connected to this machine itself.
     #[must_use]
     pub fn is_loopback(&self) -> bool {
