@@ -192,7 +192,7 @@ pub struct Closing {
 fn fin_flags(sk: u64, closing: &Closing) -> Maybe<u16> {
     let flags = read::<u64>(sk, config!(offsets.sock_flags));
     let mut value = if flags.value & SOCK_DONE != 0 { FIN_RECEIVED } else { 0 };
-    let mut is_known = flags.is_known;
+    let mut known = flags.known;
     if closing.old_state == tcp_state::FIN_WAIT2 {
         value |= FIN_ACKED;
     } else if matches!(closing.old_state, tcp_state::FIN_WAIT1 | tcp_state::CLOSING | tcp_state::LAST_ACK) {
@@ -200,9 +200,9 @@ fn fin_flags(sk: u64, closing: &Closing) -> Maybe<u16> {
         if closing.snd_una == written.value {
             value |= FIN_ACKED;
         }
-        is_known &= written.is_known;
+        known &= written.known;
     }
-    Maybe { value, is_known }
+    Maybe { value, known }
 }
 
 /// Asks for state changes of this socket, beside what other programs asked for.

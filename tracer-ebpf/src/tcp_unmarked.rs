@@ -32,7 +32,7 @@ pub fn observe(ctx: &RawTracePointContext) {
     let flags = read::<u8>(sk, config!(offsets.tcp_cb_flags));
     let cookie = read::<u64>(sk, config!(offsets.sock_cookie));
     let is_marked = u32::from(flags.value) & BPF_SOCK_OPS_STATE_CB_FLAG != 0;
-    if protocol.value != IPPROTO_TCP || !flags.is_known || is_marked || cookie.value == 0 {
+    if protocol.value != IPPROTO_TCP || !flags.is_known() || is_marked || cookie.value == 0 {
         return;
     }
     ended(sk, cookie.value, old_state);

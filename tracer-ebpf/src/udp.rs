@@ -200,7 +200,7 @@ fn is_of_a_process(sk: u64) -> bool {
     let socket = read::<u64>(sk, config!(offsets.sock_socket));
     let file = read::<u64>(socket.value, config!(offsets.socket_file));
     // Without these offsets it is very probably a process.
-    !socket.is_known || (file.is_known && file.value != 0)
+    !socket.is_known() || file.value != 0
 }
 
 /// The map's entry of the socket, made when it is not there. `key` is its first flow then.
@@ -278,8 +278,9 @@ fn look(packet: &Packet) -> Datagram {
     let ip = head.value + u64::from(network.value);
     let udp = head.value + u64::from(transport.value);
     let version = read::<u8>(ip, 0);
+    let version = version.value >> 4;
     // Source and destination: at 12 in an IPv4 header, at 8 in an IPv6 header.
-    let (from, to) = if version.value >> 4 == 4 {
+    let (from, to) = if version == 4 {
         let [from, to] = read::<[u32; 2]>(ip, 12).value;
         ([0, 0, MAPPED, from], [0, 0, MAPPED, to])
     } else {
@@ -291,7 +292,8 @@ fn look(packet: &Packet) -> Datagram {
     let bytes = u64::from(length.swap_bytes().saturating_sub(HEADER_BYTES));
     let end = read::<u32>(packet.skb, config!(offsets.skb_end));
     let cut = read::<u16>(head.value + u64::from(end.value), config!(offsets.shinfo_gso_segs));
-    let segments = if end.is_known && cut.value > 1 { u64::from(cut.value) } else { 1 };
+    // 0 unless the kernel cuts it or has put it together.
+    let segments = u64::from(cut.value).max(1);
     let (local, remote, local_port, remote_port) =
         if packet.is_sent { (from, to, from_port, to_port) } else { (to, from, to_port, from_port) };
     Datagram {
@@ -302,11 +304,8 @@ fn look(packet: &Packet) -> Datagram {
         bytes,
         segments,
         payload: udp + u64::from(HEADER_BYTES),
-        is_known: head.is_known
-            && network.is_known
-            && transport.is_known
-            && version.is_known
-            && header.is_known,
+        // What could not be read is 0.
+        is_known: version == 4 || version == 6,
     }
 }
 
