@@ -125,7 +125,8 @@ impl VmArgs {
             cmd: None,
             keep: false,
             refresh: false,
-            timeout: 900,
+            // Three times what the slowest guest takes on a quiet machine with two cores.
+            timeout: 1800,
             filter: filter.into_iter().collect(),
         }
     }
