@@ -30,7 +30,7 @@ pub fn tracer_sock_ops(ctx: SockOpsContext) -> u32 {
 
 /// Hook: the tracepoint `sock:inet_sock_set_state`, `inet_sk_state_store()` and `inet_sk_set_state()` in
 /// net/ipv4/af_inet.c. As a raw tracepoint it needs no tracefs. Attached only while a connection is open that
-/// [`tracer_sock_ops`] did not see begin. Checked on 6.1 and 6.18.
+/// [`tracer_sock_ops`] did not see begin. Checked on 5.10, 6.1, 6.12 and 6.18.
 #[raw_tracepoint(tracepoint = "inet_sock_set_state")]
 pub fn tracer_set_state(ctx: RawTracePointContext) -> i32 {
     tcp_unmarked::observe(&ctx);

@@ -115,7 +115,7 @@ pub struct VmArgs {
 
 impl VmArgs {
     /// One guest for `test`.
-    pub fn for_tests(kernel: Series, arch: Arch, scenario: Scenario, filter: Option<String>) -> Self {
+    pub fn for_tests(kernel: Series, arch: Arch, scenario: Scenario, filter: Vec<String>) -> Self {
         Self {
             kernel: vec![kernel],
             arch: vec![arch],
@@ -127,7 +127,7 @@ impl VmArgs {
             refresh: false,
             // Three times what the slowest guest takes on a quiet machine with two cores.
             timeout: 1800,
-            filter: filter.into_iter().collect(),
+            filter,
         }
     }
 }
@@ -294,7 +294,12 @@ mod tests {
     }
 
     fn args(filter: Option<&str>) -> VmArgs {
-        VmArgs::for_tests(Series::Bookworm, Arch::X86_64, Scenario::Plain, filter.map(str::to_owned))
+        VmArgs::for_tests(
+            Series::Bookworm,
+            Arch::X86_64,
+            Scenario::Plain,
+            filter.map(str::to_owned).into_iter().collect(),
+        )
     }
 
     #[test]

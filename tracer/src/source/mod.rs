@@ -1,4 +1,5 @@
-//! Where events come from: the kernel's ring buffer, decoded with checks, and its list of open sockets.
+//! Where events come from: the kernel's ring buffer, decoded with checks, the programs' map of UDP
+//! flows, and the kernel's list of open sockets.
 
 pub mod decode;
 pub mod snapshot;
