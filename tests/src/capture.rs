@@ -50,6 +50,12 @@ impl Frame {
         self.flags & 4 != 0
     }
 
+    /// Whether it is more than a bare acknowledgement or a reset.
+    #[must_use]
+    pub fn takes_sequence_numbers(&self) -> bool {
+        self.payload > 0 || self.flags & 3 != 0
+    }
+
     #[must_use]
     pub fn is_acknowledgement(&self) -> bool {
         self.flags & 16 != 0
