@@ -4,6 +4,7 @@
 mod apps;
 mod behaviour;
 mod bytes;
+mod calibration;
 mod crowd;
 mod existing;
 mod geo;

@@ -9,6 +9,8 @@ pub enum Scenario {
     AndroidLike,
     /// Kprobes are forbidden to the tracer, as if the kernel had none.
     NoKprobes,
+    /// The kernel shows no type information.
+    NoBtf,
 }
 
 /// The scenario of this run.
@@ -21,6 +23,7 @@ pub fn current() -> Scenario {
         Err(_) | Ok("plain") => Scenario::Plain,
         Ok("android-like") => Scenario::AndroidLike,
         Ok("no-kprobes") => Scenario::NoKprobes,
+        Ok("no-btf") => Scenario::NoBtf,
         Ok(other) => panic!("TRACER_SCENARIO={other}: there is no such scenario"),
     }
 }
@@ -30,6 +33,14 @@ pub fn current() -> Scenario {
 pub fn arguments() -> &'static [&'static str] {
     match current() {
         Scenario::NoKprobes => &["--hooks", "no-kprobe"],
-        Scenario::Plain | Scenario::AndroidLike => &[],
+        // The guest's first process hides it; elsewhere the tracer is told to do without.
+        Scenario::NoBtf if has_btf() => &["--hooks", "no-btf"],
+        Scenario::Plain | Scenario::AndroidLike | Scenario::NoBtf => &[],
     }
+}
+
+/// Whether the kernel shows its type information.
+#[must_use]
+pub fn has_btf() -> bool {
+    std::path::Path::new("/sys/kernel/btf/vmlinux").exists()
 }

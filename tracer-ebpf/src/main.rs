@@ -6,6 +6,7 @@
 // BPF is not among the architectures whose inline assembly is stable.
 #![feature(asm_experimental_arch)]
 
+mod calibrate;
 mod emit;
 mod identity;
 mod maps;
@@ -99,6 +100,37 @@ pub fn tracer_consume(ctx: ProbeContext) -> u32 {
 pub fn tracer_destroy(ctx: ProbeContext) -> u32 {
     udp_hooks::destroyed(&ctx);
     0
+}
+
+/// Run by hand (`BPF_PROG_TEST_RUN`), attached to nothing. This and the following are loaded on kernels without BTF, for
+/// the moment in which user space finds out offsets.
+#[raw_tracepoint(tracepoint = "sys_enter")]
+pub fn tracer_peek(ctx: RawTracePointContext) -> i32 {
+    calibrate::peek(&ctx);
+    0
+}
+
+/// Hook: as [`tracer_sock_ops`].
+#[sock_ops]
+pub fn tracer_meet(ctx: SockOpsContext) -> u32 {
+    calibrate::meet_socket(&ctx);
+    1
+}
+
+/// Hook: as [`tracer_send4`].
+#[kprobe]
+pub fn tracer_meet_send4(ctx: ProbeContext) -> u32 {
+    if let Some(skb) = ctx.arg::<*const core::ffi::c_void>(1) {
+        calibrate::meet_packet(skb as u64);
+    }
+    0
+}
+
+/// Hook: as [`tracer_egress`].
+#[cgroup_skb]
+pub fn tracer_meet_egress(ctx: SkBuffContext) -> i32 {
+    calibrate::meet_packet(identity::address_of(ctx.skb.skb.cast_const().cast()));
+    1
 }
 
 #[panic_handler]

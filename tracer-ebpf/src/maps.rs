@@ -1,8 +1,8 @@
 //! Every map and global, with its size and why.
 
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{HashMap, LruHashMap, PerCpuArray, RingBuf};
-use tracer_ebpf::abi::{Config, Counter, Identity, KIND_COUNT, UdpFlow, UdpKey, UdpSocket};
+use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
+use tracer_ebpf::abi::{Config, Counter, Identity, KIND_COUNT, Meeting, Peek, UdpFlow, UdpKey, UdpSocket};
 
 /// Set by user space before the load; constant for the verifier, which then drops the branches not taken.
 #[unsafe(no_mangle)]
@@ -31,6 +31,14 @@ pub static UDP_SOCKETS: HashMap<u64, UdpSocket> = HashMap::with_max_entries(UDP_
 /// Tasks that bound a UDP socket, by its cookie. The oldest makes room: then a process is not named, no more.
 #[map]
 pub static UDP_BINDERS: LruHashMap<u64, Identity> = LruHashMap::with_max_entries(4096, 0);
+
+/// What the calibrating programs have copied, on kernels without BTF.
+#[map]
+pub static PEEK: Array<Peek> = Array::with_max_entries(1, 0);
+
+/// What the calibrating programs wait for.
+#[map]
+pub static MEETING: Array<Meeting> = Array::with_max_entries(1, 0);
 
 /// Reads one field of [`CONFIG`], e.g. `config!(offsets.sock_uid)`.
 ///

@@ -87,8 +87,8 @@ pub struct RunArgs {
     /// How long a UDP flow may be silent until it counts as ended; its socket may stay open.
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration)]
     pub udp_idle: Duration,
-    /// Kinds of hooks that may be used: cgroup, kprobe, tracepoint; or, as no-kprobe, that may not. Each `start` record
-    /// says what was used.
+    /// Kinds of hooks that may be used: cgroup, kprobe, tracepoint; or, as no-kprobe, that may not. no-btf: find the
+    /// kernel's fields by calibration, as on kernels without type information. Each `start` record says what was used.
     #[arg(long, value_name = "LIST", value_delimiter = ',', help_heading = "Kernel")]
     pub hooks: Vec<crate::kernel::hooks::HookChoice>,
     /// Size of the kernel's ring buffer in KiB (rounded up to a power of two).
@@ -137,6 +137,9 @@ pub struct DoctorArgs {
     /// As one JSON object.
     #[arg(long)]
     pub json: bool,
+    /// As for `run`: try with these kinds of hooks only.
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub hooks: Vec<crate::kernel::hooks::HookChoice>,
 }
 
 #[derive(Debug, Args)]

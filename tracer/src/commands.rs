@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::enrich::app::{self, AppTable};
 use crate::enrich::geo::{self, Geo};
 use crate::failure::Failure;
-use crate::kernel::{doctor, features::Features};
+use crate::kernel::{doctor, features::Features, hooks::Hooks};
 use crate::{record, run};
 
 /// Runs what was asked for.
@@ -49,7 +49,7 @@ fn is_closed_pipe(error: &anyhow::Error) -> bool {
 }
 
 fn doctor(args: &DoctorArgs) -> Result<(), Failure> {
-    let report = doctor::examine(&Features::detect());
+    let report = doctor::examine(&Features::detect(), Hooks::new(args.hooks.clone()));
     let mut out = io::stdout().lock();
     if args.json {
         serde_json::to_writer(&mut out, &report).map_err(anyhow::Error::from)?;

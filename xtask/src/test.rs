@@ -77,11 +77,12 @@ pub fn run(args: &TestArgs) -> Result<ExitCode> {
 
 /// Every kernel, architecture and scenario once, and the part of the tests that depends on these (nothing: all of them), so
 /// that a fresh clone is tested within half an hour. `cargo xtask vm --all` runs everything in every combination.
-const GUESTS: [(Series, Arch, Scenario, &[&str]); 4] = [
+const GUESTS: [(Series, Arch, Scenario, &[&str]); 5] = [
     (Series::Bookworm, Arch::X86_64, Scenario::Plain, &[]),
     (Series::Bookworm, Arch::Aarch64, Scenario::Plain, &[]),
     (Series::Bullseye, Arch::X86_64, Scenario::AndroidLike, &["tiers", "kinds", "udp", "existing"]),
     (Series::Trixie, Arch::X86_64, Scenario::NoKprobes, &["tiers", "kinds", "udp", "existing"]),
+    (Series::Bullseye, Arch::X86_64, Scenario::NoBtf, &["tiers", "kinds", "udp", "existing"]),
 ];
 
 /// What ran so far.

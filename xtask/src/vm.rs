@@ -68,6 +68,8 @@ pub enum Scenario {
     AndroidLike,
     /// Kprobes are forbidden to the tracer
     NoKprobes,
+    /// The kernel's type information is hidden
+    NoBtf,
 }
 
 impl Scenario {
@@ -76,6 +78,7 @@ impl Scenario {
             Self::Plain => "plain",
             Self::AndroidLike => "android-like",
             Self::NoKprobes => "no-kprobes",
+            Self::NoBtf => "no-btf",
         }
     }
 }

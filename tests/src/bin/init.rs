@@ -67,8 +67,13 @@ fn run() -> Result<i32> {
     load_modules(Path::new("/modules"))?;
     bring_loopback_up().context("could not bring the loopback interface up")?;
     let text = fs::read_to_string(MANIFEST).with_context(|| format!("could not read {MANIFEST}"))?;
+    let is_scenario = |name: &str| text.lines().any(|line| line == format!("TRACER_SCENARIO={name}"));
+    if is_scenario("no-btf") {
+        let place = "/sys/kernel/btf";
+        mount("tmpfs", place, "tmpfs", MountFlags::empty(), None).context("could not hide the BTF")?;
+    }
     // As long as this process lives, and it never ends.
-    let _held = if text.lines().any(|line| line == "TRACER_SCENARIO=android-like") {
+    let _held = if is_scenario("android-like") {
         Some(Netd::hold().context("could not hold the hooks that netd takes")?)
     } else {
         None

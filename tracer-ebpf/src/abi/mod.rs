@@ -4,12 +4,14 @@
 //! (every target is), one address form (16 bytes, IPv4 as v4-mapped), kinds are never reused, and user space reads
 //! by length and kind with checked reads, never by transmuting.
 
+mod calibrate;
 mod config;
 mod counters;
 mod event;
 pub mod tcp_state;
 mod udp;
 
+pub use calibrate::*;
 pub use config::*;
 pub use counters::*;
 pub use event::*;

@@ -11,16 +11,18 @@ use aya::programs::raw_trace_point::RawTracePointLinkId;
 use aya::programs::{CgroupAttachMode, ProgramError, RawTracePoint, SockOps};
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use thiserror::Error;
-use tracer_ebpf::abi::{Config, Offsets};
+use tracer_ebpf::abi::{Config, OFFSET_UNKNOWN, Offsets};
 
+use super::calibrate::calibrate;
 use super::counters::Counters;
 use super::features::{CgroupRoot, Features};
 use super::hooks::{HookKind, Hooks};
+use super::offsets::Found;
 use super::udp::{self, UdpWatch};
 use crate::record::HookObject;
 
 /// The object file with the programs, built by `build.rs`.
-static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tracer-programs.o"));
+pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tracer-programs.o"));
 
 const PROGRAM: &str = "tracer_sock_ops";
 const SET_STATE: &str = "tracer_set_state";
@@ -41,6 +43,8 @@ pub enum AttachError {
     Cgroup { root: String, error: io::Error },
     #[error("forbidden with --hooks")]
     Forbidden,
+    #[error("fields of the kernel whose offsets are not known: {0}")]
+    Offsets(String),
     #[error("the object file lacks {0}: it was not made from these sources")]
     Object(&'static str),
 }
@@ -57,6 +61,7 @@ impl AttachError {
             | Self::Attach { .. }
             | Self::Cgroup { .. }
             | Self::Object(_)
+            | Self::Offsets(_)
             | Self::Forbidden => None,
         };
         while let Some(error) = source {
@@ -91,6 +96,8 @@ pub struct Attached {
     /// Why their ends cannot be watched.
     pub ends_refused: Option<AttachError>,
     pub udp: UdpWatch,
+    /// Where the programs find the kernel's fields.
+    pub found: Found,
 }
 
 impl Attached {
@@ -149,8 +156,11 @@ fn attach_set_state(ebpf: &mut Ebpf) -> Result<RawTracePointLinkId, AttachError>
 /// # Errors
 /// Says which step the kernel refused, on what, and why.
 pub fn attach(features: &Features, root: &CgroupRoot, settings: &Settings) -> Result<Attached, AttachError> {
-    let offsets = features.btf.as_ref().map_or(Offsets::UNKNOWN, |found| found.offsets);
-    let mut ebpf = load(offsets, settings)?;
+    let found = match &features.btf {
+        Ok(found) if settings.hooks.allow_btf() => found.clone(),
+        _ => calibrate(root, &settings.hooks),
+    };
+    let mut ebpf = load(found.offsets, settings)?;
     let program = ebpf.program_mut(PROGRAM).ok_or(AttachError::Object(PROGRAM))?;
     let program: &mut SockOps =
         program.try_into().map_err(|error| AttachError::Refused { program: PROGRAM, error })?;
@@ -164,7 +174,7 @@ pub fn attach(features: &Features, root: &CgroupRoot, settings: &Settings) -> Re
         root: path,
         error: causes(&error),
     })?;
-    let udp = udp::attach(&mut ebpf, &cgroup, &settings.hooks);
+    let udp = udp::attach(&mut ebpf, &cgroup, settings, &found.offsets);
     #[cfg(feature = "kernel-log")]
     start_kernel_log(&mut ebpf);
     let ring = take(&mut ebpf, "EVENTS").and_then(|map| RingBuf::try_from(map).ok());
@@ -174,11 +184,48 @@ pub fn attach(features: &Features, root: &CgroupRoot, settings: &Settings) -> Re
         counters: Counters::new(counters.ok_or(AttachError::Object("COUNTERS"))?),
         ebpf: Some(ebpf),
         set_state: None,
-        ends_refused: (!settings.hooks.allow(HookKind::Tracepoint)).then_some(AttachError::Forbidden),
+        ends_refused: refuse_ends(settings, &found.offsets),
         udp,
+        found,
     };
     attached.watch_existing();
     Ok(attached)
+}
+
+/// Why the ends of connections that were open before the start are not watched.
+fn refuse_ends(settings: &Settings, offsets: &Offsets) -> Option<AttachError> {
+    if !settings.hooks.allow(HookKind::Tracepoint) {
+        return Some(AttachError::Forbidden);
+    }
+    let needed = [
+        ("sock.sk_cookie", offsets.sock_cookie),
+        ("sock.sk_protocol", offsets.sock_protocol),
+        ("sock.sk_family", offsets.sock_family),
+        ("sock.sk_dport", offsets.sock_dport),
+        ("sock.sk_num", offsets.sock_num),
+        ("sock.sk_daddr", offsets.sock_daddr),
+        ("sock.sk_rcv_saddr", offsets.sock_rcv_saddr),
+        ("sock.sk_v6_daddr", offsets.sock_v6_daddr),
+        ("sock.sk_v6_rcv_saddr", offsets.sock_v6_rcv_saddr),
+        ("sock.sk_net", offsets.sock_net),
+        ("net.ns.inum", offsets.net_inum),
+        ("tcp_sock.bpf_sock_ops_cb_flags", offsets.tcp_cb_flags),
+        ("tcp_sock.bytes_received", offsets.tcp_bytes_received),
+        ("tcp_sock.bytes_acked", offsets.tcp_bytes_acked),
+        ("tcp_sock.segs_in", offsets.tcp_segs_in),
+        ("tcp_sock.segs_out", offsets.tcp_segs_out),
+        ("tcp_sock.snd_una", offsets.tcp_snd_una),
+        ("tcp_sock.srtt_us", offsets.tcp_srtt_us),
+        ("tcp_sock.total_retrans", offsets.tcp_total_retrans),
+    ];
+    unknown(&needed).map(AttachError::Offsets)
+}
+
+/// The names of those that are not known; nothing when all are.
+pub(super) fn unknown(needed: &[(&str, u32)]) -> Option<String> {
+    let names: Vec<_> =
+        needed.iter().filter(|(_, offset)| *offset == OFFSET_UNKNOWN).map(|(name, _)| *name).collect();
+    (!names.is_empty()).then(|| names.join(", "))
 }
 
 fn load(offsets: Offsets, settings: &Settings) -> Result<Ebpf, AttachError> {

@@ -2,15 +2,18 @@
 //!
 //! Really loads and attaches the programs for a moment: only the result counts.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::Path;
 
 use schemars::JsonSchema;
 use serde::Serialize;
+use tracer_ebpf::abi::OFFSET_UNKNOWN;
 
 use super::attach::{self, Settings};
 use super::features::{Features, NEEDED_CAPABILITIES, USEFUL_CAPABILITIES};
 use super::hooks::Hooks;
+use super::offsets::{self, Found, Source};
 use super::plan::{self, AttachResult, Obstacle};
 use crate::enrich::tags::TagMap;
 use crate::record::CapabilityObject;
@@ -22,6 +25,21 @@ pub struct Report {
     pub works: bool,
     pub checks: Vec<Check>,
     pub capabilities: Vec<CapabilityObject>,
+    /// Where the programs find the kernel's fields, in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub offsets: Option<OffsetsObject>,
+}
+
+/// Offsets of kernel fields.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct OffsetsObject {
+    pub source: &'static str,
+    pub fields: BTreeMap<&'static str, u32>,
+    /// Names of fields that were not found.
+    pub missing: Vec<&'static str>,
+    /// Why they were not found, where that is known.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub reasons: Vec<String>,
 }
 
 /// One thing that was looked at.
@@ -47,9 +65,9 @@ pub enum Status {
 
 /// Looks and tries.
 #[must_use]
-pub fn examine(features: &Features) -> Report {
+pub fn examine(features: &Features, hooks: Hooks) -> Report {
     let obstacles = plan::obstacles(features);
-    let settings = Settings { include_loopback: false, ring_size: 1 << 16, hooks: Hooks::default() };
+    let settings = Settings { include_loopback: false, ring_size: 1 << 16, hooks };
     let attempt = match &features.cgroup_root {
         Ok(root) if obstacles.is_empty() => Some(attach::attach(features, root, &settings)),
         _ => None,
@@ -72,7 +90,20 @@ pub fn examine(features: &Features) -> Report {
     });
     let mut capabilities = plan::capabilities(features, &result);
     capabilities.push(plan::on_behalf_of(TagMap::open(Path::new("/")).as_ref().err()));
-    Report { works: matches!(attempt, Some(Ok(_))), checks, capabilities }
+    let offsets = attempt.as_ref().and_then(|attempt| attempt.as_ref().ok()).map(|it| offsets_of(&it.found));
+    Report { works: matches!(attempt, Some(Ok(_))), checks, capabilities, offsets }
+}
+
+fn offsets_of(found: &Found) -> OffsetsObject {
+    OffsetsObject {
+        source: match found.source {
+            Source::Btf => "btf",
+            Source::Calibration => "calibration",
+        },
+        fields: offsets::named(&found.offsets).filter(|(_, offset)| *offset != OFFSET_UNKNOWN).collect(),
+        missing: found.missing.clone(),
+        reasons: found.reasons.clone(),
+    }
 }
 
 fn check(name: &'static str, status: Status, found: String) -> Check {
@@ -87,7 +118,9 @@ fn basic_checks(features: &Features, obstacles: &[Obstacle]) -> Vec<Check> {
                 check("btf", Status::Ok, "every field was found".to_owned())
             }
             Ok(found) => check("btf", Status::Limited, format!("not found: {}", found.missing.join(", "))),
-            Err(reason) => check("btf", Status::Missing, reason.clone()),
+            Err(reason) => {
+                check("btf", Status::Limited, format!("{reason}; fields are found by calibration"))
+            }
         },
         match &features.cgroup_root {
             Ok(root) if root.is_whole => check("cgroup2", Status::Ok, root.path.display().to_string()),

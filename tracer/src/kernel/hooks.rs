@@ -12,10 +12,17 @@ pub enum HookKind {
     Kprobe,
     /// Tracepoints.
     Tracepoint,
+    /// No hook, but what all of them need: the kernel's own description of its types. Without it, offsets are found by
+    /// calibration.
+    Btf,
 }
 
-const NAMES: [(&str, HookKind); 3] =
-    [("cgroup", HookKind::Cgroup), ("kprobe", HookKind::Kprobe), ("tracepoint", HookKind::Tracepoint)];
+const NAMES: [(&str, HookKind); 4] = [
+    ("cgroup", HookKind::Cgroup),
+    ("kprobe", HookKind::Kprobe),
+    ("tracepoint", HookKind::Tracepoint),
+    ("btf", HookKind::Btf),
+];
 
 /// One word of `--hooks`: a kind that may be used, or, with `no-`, one that may not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +37,7 @@ impl FromStr for HookChoice {
     fn from_str(text: &str) -> Result<Self, String> {
         let (name, is_wanted) = text.strip_prefix("no-").map_or((text, true), |name| (name, false));
         let found = NAMES.iter().find(|(known, _)| *known == name);
-        let (_, kind) = found.ok_or("give cgroup, kprobe or tracepoint, or no- and one of these")?;
+        let (_, kind) = found.ok_or("give cgroup, kprobe, tracepoint or btf, or no- and one of these")?;
         Ok(Self { kind: *kind, is_wanted })
     }
 }
@@ -45,10 +52,16 @@ impl Hooks {
         Self(choices)
     }
 
+    /// Whether the kernel's BTF may be used: only `no-btf` says no.
+    #[must_use]
+    pub fn allow_btf(&self) -> bool {
+        !self.0.iter().any(|choice| choice.kind == HookKind::Btf && !choice.is_wanted)
+    }
+
     /// Whether this kind may be used: it was named, or nothing was named and it was not excluded.
     #[must_use]
     pub fn allow(&self, kind: HookKind) -> bool {
-        let names_some = self.0.iter().any(|choice| choice.is_wanted);
+        let names_some = self.0.iter().any(|choice| choice.is_wanted && choice.kind != HookKind::Btf);
         let of_kind = self.0.iter().filter(|choice| choice.kind == kind);
         let (mut is_named, mut is_excluded) = (false, false);
         for choice in of_kind {
@@ -74,6 +87,9 @@ mod tests {
         assert!(hooks(&["no-kprobe"]).allow(HookKind::Cgroup));
         assert!(!hooks(&["cgroup"]).allow(HookKind::Kprobe));
         assert!(hooks(&["cgroup", "kprobe"]).allow(HookKind::Kprobe));
+        assert!(hooks(&["cgroup"]).allow_btf(), "it is no hook");
+        assert!(!hooks(&["no-btf"]).allow_btf());
+        assert!(hooks(&["no-btf"]).allow(HookKind::Kprobe));
     }
 
     #[test]

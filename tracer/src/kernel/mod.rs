@@ -5,6 +5,7 @@
 
 pub mod attach;
 pub mod btf;
+pub mod calibrate;
 pub mod counters;
 pub mod doctor;
 pub mod features;

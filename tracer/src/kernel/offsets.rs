@@ -1,4 +1,5 @@
-//! Offsets of the kernel fields that the programs read, from the running kernel's BTF.
+//! Offsets of the kernel fields that the programs read, from the running kernel's BTF. Without BTF see
+//! [`super::calibrate`].
 //!
 //! A field that cannot be found switches one value off and is named; it never stops the start.
 
@@ -14,11 +15,33 @@ pub const BTF_PATH: &str = "/sys/kernel/btf/vmlinux";
 /// Largest blob that is read; today's kernels have 4–10 MiB.
 const MAX_BTF: u64 = 64 << 20;
 
+/// Where offsets come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    Btf,
+    Calibration,
+}
+
 /// What was found, and the names of what was not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
     pub offsets: Offsets,
+    pub source: Source,
     pub missing: Vec<&'static str>,
+    /// Why it is missing, where that is known.
+    pub reasons: Vec<String>,
+}
+
+/// The names of fields whose offsets are not known.
+#[must_use]
+pub fn missing(offsets: &Offsets) -> Vec<&'static str> {
+    named(offsets).filter(|(_, offset)| *offset == OFFSET_UNKNOWN).map(|(name, _)| name).collect()
+}
+
+/// Every field with its offset.
+pub fn named(offsets: &Offsets) -> impl Iterator<Item = (&'static str, u32)> + use<> {
+    let mut offsets = *offsets;
+    ROWS.iter().map(move |(name, _, slot)| (*name, *slot(&mut offsets)))
 }
 
 /// Reads and searches the kernel's BTF.
@@ -90,21 +113,18 @@ const ROWS: &[Row<'static>] = &[
 #[must_use]
 pub fn search(btf: &Btf) -> Found {
     let mut offsets = Offsets::UNKNOWN;
-    let mut missing = Vec::new();
-    for (name, places, slot) in ROWS {
-        match places.iter().find_map(|(structure, path)| btf.member(structure, path)) {
-            Some(member) => *slot(&mut offsets) = member.offset,
-            None => missing.push(*name),
+    for (_, places, slot) in ROWS {
+        if let Some(member) = places.iter().find_map(|(structure, path)| btf.member(structure, path)) {
+            *slot(&mut offsets) = member.offset;
         }
     }
     // The programs read pid and tgid as one: they must be neighbours.
     let tgid = btf.member("task_struct", &["tgid"]).map(|member| member.offset);
     if offsets.task_pid != OFFSET_UNKNOWN && tgid != offsets.task_pid.checked_add(4) {
         offsets.task_pid = OFFSET_UNKNOWN;
-        missing.push("task_struct.tgid");
     }
     if let Some(size) = btf.member("task_struct", &["self_exec_id"]).and_then(|member| btf.size(member)) {
         offsets.exec_id_size = size;
     }
-    Found { offsets, missing }
+    Found { offsets, source: Source::Btf, missing: missing(&offsets), reasons: Vec::new() }
 }

@@ -4,10 +4,11 @@
 //! into the `start` record and `tracer doctor`.
 
 use rustix::thread::CapabilitySet;
-use tracer_ebpf::abi::{OFFSET_UNKNOWN, Offsets};
+use tracer_ebpf::abi::OFFSET_UNKNOWN;
 
 use super::attach::{AttachError, Attached};
 use super::features::{Features, NEEDED_CAPABILITIES, OLDEST_KERNEL};
+use super::offsets::{Found, Source};
 use super::udp::UdpWatch;
 use crate::record::{CapabilityObject, RefusedTier};
 
@@ -16,8 +17,10 @@ const SOCK_DIAG: &str = "sock_diag";
 const SOCK_DIAG_AND_TRACEPOINT: &str = "sock_diag+inet_sock_set_state";
 const TAG_MAP: &str = "netd_cookie_tag_map";
 const BTF_OFFSET: &str = "btf_offset";
+const CALIBRATED: &str = "calibrated_offset";
 const TASK_UID: &str = "task_uid";
 const TASK_FIELDS: &str = "task_fields";
+const CALIBRATED_TASK_FIELDS: &str = "calibrated_task_fields";
 
 /// How the result of the attach reads for the plan.
 pub enum AttachResult<'a> {
@@ -25,6 +28,8 @@ pub enum AttachResult<'a> {
         /// Why the ends of connections that were open before the start cannot be watched.
         ends_refused: Option<&'a AttachError>,
         udp: &'a UdpWatch,
+        /// Where the programs find the kernel's fields.
+        found: &'a Found,
     },
     Refused(&'a AttachError),
     /// Not even tried, with the reasons of [`obstacles`].
@@ -35,11 +40,18 @@ impl<'a> AttachResult<'a> {
     /// Attached, with what was refused beside it.
     #[must_use]
     pub fn of(attached: &'a Attached) -> Self {
-        Self::Attached { ends_refused: attached.ends_refused.as_ref(), udp: &attached.udp }
+        Self::Attached {
+            ends_refused: attached.ends_refused.as_ref(),
+            udp: &attached.udp,
+            found: &attached.found,
+        }
     }
 
-    fn is_attached(&self) -> bool {
-        matches!(self, Self::Attached { .. })
+    fn found(&self) -> Option<&'a Found> {
+        match self {
+            Self::Attached { found, .. } => Some(found),
+            _ => None,
+        }
     }
 }
 
@@ -87,14 +99,6 @@ pub fn obstacles(features: &Features) -> Vec<Obstacle> {
                     .to_owned(),
         });
     }
-    if let Err(reason) = &features.btf {
-        found.push(Obstacle {
-            check: "btf",
-            what: format!("no kernel type information (BTF): {reason}"),
-            remedy: "use a kernel built with CONFIG_DEBUG_INFO_BTF=y (Android: android13-5.10 and later)"
-                .to_owned(),
-        });
-    }
     found
 }
 
@@ -124,14 +128,13 @@ fn privilege_remedy() -> String {
 /// The capabilities of this version with their tiers.
 #[must_use]
 pub fn capabilities(features: &Features, result: &AttachResult<'_>) -> Vec<CapabilityObject> {
-    let offsets = features.btf.as_ref().map_or(Offsets::UNKNOWN, |found| found.offsets);
     vec![
         tcp(features, result, "tcp_connections"),
         tcp(features, result, "tcp_accepted"),
         udp(result),
         open_before_start(result),
-        owner(features, result, &offsets),
-        process(features, result, &offsets),
+        owner(features, result),
+        process(features, result),
     ]
 }
 
@@ -198,14 +201,22 @@ pub fn on_behalf_of(refused: Option<&String>) -> CapabilityObject {
     }
 }
 
-fn owner(features: &Features, result: &AttachResult<'_>, offsets: &Offsets) -> CapabilityObject {
+fn owner(features: &Features, result: &AttachResult<'_>) -> CapabilityObject {
+    let capability = "socket_owner";
+    let Some(found) = result.found() else {
+        return CapabilityObject { capability, tier: None, refused: Vec::new(), limits: Vec::new() };
+    };
+    let offsets = found.offsets;
     let by_socket = offsets.sock_uid != OFFSET_UNKNOWN;
     let by_task = offsets.task_cred != OFFSET_UNKNOWN && offsets.cred_uid != OFFSET_UNKNOWN;
-    let tier = if by_socket { Some(BTF_OFFSET) } else { by_task.then_some(TASK_UID) };
+    let ways = match found.source {
+        Source::Btf => BTF_OFFSET,
+        Source::Calibration => CALIBRATED,
+    };
     CapabilityObject {
-        capability: "socket_owner",
-        tier: tier.filter(|_| result.is_attached()),
-        refused: refused_offsets(features, by_socket, BTF_OFFSET, "sock.sk_uid"),
+        capability,
+        tier: if by_socket { Some(ways) } else { by_task.then_some(TASK_UID) },
+        refused: refused_offsets(features, found, by_socket, [BTF_OFFSET, CALIBRATED]),
         limits: if by_socket {
             Vec::new()
         } else {
@@ -214,29 +225,51 @@ fn owner(features: &Features, result: &AttachResult<'_>, offsets: &Offsets) -> C
     }
 }
 
-fn process(features: &Features, result: &AttachResult<'_>, offsets: &Offsets) -> CapabilityObject {
-    let known = offsets.task_pid != OFFSET_UNKNOWN && offsets.task_comm != OFFSET_UNKNOWN;
+fn process(features: &Features, result: &AttachResult<'_>) -> CapabilityObject {
+    let capability = "process_identity";
+    let Some(found) = result.found() else {
+        return CapabilityObject { capability, tier: None, refused: Vec::new(), limits: Vec::new() };
+    };
+    let known = found.offsets.task_pid != OFFSET_UNKNOWN && found.offsets.task_comm != OFFSET_UNKNOWN;
+    let way = match found.source {
+        Source::Btf => TASK_FIELDS,
+        Source::Calibration => CALIBRATED_TASK_FIELDS,
+    };
     let mut limits = Vec::new();
     if !features.has(CapabilitySet::SYS_PTRACE) {
         limits.push("executables of other users' processes: CAP_SYS_PTRACE is missing".to_owned());
     }
     CapabilityObject {
-        capability: "process_identity",
-        tier: (known && result.is_attached()).then_some(TASK_FIELDS),
-        refused: refused_offsets(features, known, TASK_FIELDS, "task_struct.pid or comm"),
+        capability,
+        tier: known.then_some(way),
+        refused: refused_offsets(features, found, known, [TASK_FIELDS, CALIBRATED_TASK_FIELDS]),
         limits,
     }
 }
 
-fn refused_offsets(features: &Features, known: bool, tier: &'static str, field: &str) -> Vec<RefusedTier> {
-    if known {
-        return Vec::new();
-    }
-    let reason = match &features.btf {
-        Ok(found) => {
-            format!("the kernel's BTF does not have {field} (missing: {})", found.missing.join(", "))
-        }
-        Err(reason) => reason.clone(),
+/// Why fields are not read at offsets from BTF, or not at all.
+fn refused_offsets(
+    features: &Features,
+    found: &Found,
+    is_known: bool,
+    [by_btf, by_calibration]: [&'static str; 2],
+) -> Vec<RefusedTier> {
+    let refused = |tier, reason| RefusedTier { tier, reason, remedy: None };
+    let missing = || {
+        let names = format!("not found: {}", found.missing.join(", "));
+        found.reasons.iter().fold(names, |text, reason| format!("{text}; {reason}"))
     };
-    vec![RefusedTier { tier, reason, remedy: None }]
+    match (found.source, is_known) {
+        (Source::Btf, true) => Vec::new(),
+        (Source::Btf, false) => vec![refused(by_btf, missing())],
+        (Source::Calibration, _) => {
+            let no_btf = features.btf.as_ref().err().cloned();
+            let reason = no_btf.unwrap_or_else(|| "forbidden with --hooks".to_owned());
+            let mut all = vec![refused(by_btf, format!("no kernel type information (BTF): {reason}"))];
+            if !is_known {
+                all.push(refused(by_calibration, missing()));
+            }
+            all
+        }
+    }
 }

@@ -9,11 +9,12 @@ use aya::maps::HashMap;
 use aya::programs::{
     CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, CgroupSock, KProbe, Program, ProgramError,
 };
+use tracer_ebpf::abi::{OFFSET_UNKNOWN, Offsets};
 
-use super::attach::{AttachError, causes, refused};
+use super::attach::{AttachError, Settings, causes, refused, unknown};
 use super::features::KPROBE_EVENTS;
 use super::holders::{HookType, holder};
-use super::hooks::{HookKind, Hooks};
+use super::hooks::HookKind;
 use crate::record::RefusedTier;
 use crate::source::udp_flows::UdpFlows;
 
@@ -78,13 +79,14 @@ const CGROUP_HOOKS: [CgroupHook; 5] = [
 ];
 
 /// Attaches the best way that this kernel takes.
-pub fn attach(ebpf: &mut Ebpf, cgroup: &File, hooks: &Hooks) -> UdpWatch {
+pub fn attach(ebpf: &mut Ebpf, cgroup: &File, settings: &Settings, offsets: &Offsets) -> UdpWatch {
     let mut watch = UdpWatch::default();
     for (tier, kind) in [(KPROBE, HookKind::Kprobe), (CGROUP, HookKind::Cgroup)] {
-        let result = match kind {
-            _ if !hooks.allow(kind) => Err("forbidden with --hooks".to_owned()),
-            HookKind::Kprobe => kprobes(ebpf),
-            _ => cgroup_hooks(ebpf, cgroup),
+        let result = match (lacks(kind, offsets), kind) {
+            _ if !settings.hooks.allow(kind) => Err("forbidden with --hooks".to_owned()),
+            (Some(reason), _) => Err(reason),
+            (None, HookKind::Kprobe) => kprobes(ebpf),
+            (None, _) => cgroup_hooks(ebpf, cgroup),
         };
         match result {
             Ok(limits) => {
@@ -100,11 +102,31 @@ pub fn attach(ebpf: &mut Ebpf, cgroup: &File, hooks: &Hooks) -> UdpWatch {
     }
     if watch.tier.is_some() {
         watch.flows = flows(ebpf);
+        if offsets.shinfo_gso_segs == OFFSET_UNKNOWN || offsets.skb_end == OFFSET_UNKNOWN {
+            watch.limits.push("how many datagrams a packet is cut into later: it counts as one".to_owned());
+        }
     } else {
         watch.tier = Some(SOCK_DIAG);
         watch.limits.push(POLLED.to_owned());
     }
     watch
+}
+
+/// Why packets cannot be read.
+fn lacks(kind: HookKind, offsets: &Offsets) -> Option<String> {
+    let mut needed = vec![
+        ("sock.sk_protocol", offsets.sock_protocol),
+        ("sock.sk_state", offsets.sock_state),
+        ("sock.sk_net", offsets.sock_net),
+        ("net.ns.inum", offsets.net_inum),
+        ("sk_buff.head", offsets.skb_head),
+        ("sk_buff.network_header", offsets.skb_network_header),
+        ("sk_buff.transport_header", offsets.skb_transport_header),
+    ];
+    if kind == HookKind::Kprobe {
+        needed.push(("sk_buff.sk", offsets.skb_sk));
+    }
+    unknown(&needed).map(|names| format!("fields of the kernel whose offsets are not known: {names}"))
 }
 
 fn flows(ebpf: &mut Ebpf) -> Option<UdpFlows> {

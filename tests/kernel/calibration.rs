@@ -1,0 +1,33 @@
+//! Offsets of kernel fields without the kernel's type information: found by calibration, and the same as with it.
+
+use std::process::Command;
+
+use serde_json::Value;
+use tracer_tests::record::at;
+use tracer_tests::{live, programs, scenario};
+
+/// `tracer doctor --json`.
+fn doctor(arguments: &[&str]) -> Value {
+    let output =
+        Command::new(programs::tracer()).args(["doctor", "--json"]).args(arguments).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn calibration_finds_every_field_where_the_kernels_type_information_says_it_is() {
+    let _turn = live!();
+    let calibrated = doctor(&["--hooks", "no-btf"]);
+    assert_eq!(at(&calibrated, "offsets.source"), "calibration");
+    // Which program a task executes, as a number: it cannot be told from other small numbers.
+    let missing = serde_json::json!(["task_struct.self_exec_id"]);
+    assert_eq!(at(&calibrated, "offsets.missing"), &missing, "{calibrated}");
+    if !scenario::has_btf() {
+        return;
+    }
+    let mut by_btf = doctor(&[]);
+    assert_eq!(at(&by_btf, "offsets.source"), "btf");
+    let by_btf = by_btf["offsets"]["fields"].as_object_mut().unwrap();
+    by_btf.remove("task_struct.self_exec_id");
+    assert_eq!(at(&calibrated, "offsets.fields").as_object().unwrap(), by_btf);
+}
