@@ -3,6 +3,7 @@
 //! Pure code gets [`BootTime`] and [`Timestamp`] as arguments; only [`Clock`] asks the system.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::time::{ClockId, clock_gettime};
@@ -63,10 +64,21 @@ pub struct Clock {
 
 impl Clock {
     /// Reads both clocks. Cheap (vDSO): read it anew for every batch, so that a set wall clock is followed.
+    ///
+    /// What passes between the two readings is not a change: the same boot time stays the same wall time until they have
+    /// drifted apart by a millisecond.
     #[must_use]
     pub fn read() -> Self {
+        static LAST: AtomicU64 = AtomicU64::new(0);
         let wall = Self::wall().0;
-        Self { offset: wall.saturating_sub(Self::boot().0) }
+        let last = LAST.load(Ordering::Relaxed);
+        let clock = Self { offset: wall.saturating_sub(Self::boot().0) }.unless_near(last);
+        LAST.store(clock.offset, Ordering::Relaxed);
+        clock
+    }
+
+    const fn unless_near(self, last: u64) -> Self {
+        if self.offset.abs_diff(last) < 1_000_000 { Self { offset: last } } else { self }
     }
 
     /// A fixed relation, for replay and tests.
@@ -112,5 +124,13 @@ mod tests {
     fn boot_time_becomes_wall_time() {
         assert_eq!(Clock::fixed(1_000).at(BootTime(234)), Timestamp(1_234));
         assert_eq!(BootTime(5).since(BootTime(9)), Duration::ZERO);
+    }
+
+    #[test]
+    fn only_a_clock_that_was_set_changes_the_relation() {
+        let near = |offset| Clock::fixed(offset).unless_near(5_000_000).offset;
+        assert_eq!(near(5_000_300), 5_000_000);
+        assert_eq!(near(4_000_001), 5_000_000);
+        assert_eq!(near(6_000_000), 6_000_000);
     }
 }

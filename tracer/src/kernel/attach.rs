@@ -174,7 +174,7 @@ pub fn attach(features: &Features, root: &CgroupRoot, settings: &Settings) -> Re
         root: path,
         error: causes(&error),
     })?;
-    let udp = udp::attach(&mut ebpf, &cgroup, settings, &found.offsets);
+    let udp = udp::attach(&mut ebpf, &cgroup, settings, &found);
     #[cfg(feature = "kernel-log")]
     start_kernel_log(&mut ebpf);
     let ring = take(&mut ebpf, "EVENTS").and_then(|map| RingBuf::try_from(map).ok());

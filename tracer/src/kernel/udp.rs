@@ -9,12 +9,13 @@ use aya::maps::HashMap;
 use aya::programs::{
     CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, CgroupSock, KProbe, Program, ProgramError,
 };
-use tracer_ebpf::abi::{OFFSET_UNKNOWN, Offsets};
+use tracer_ebpf::abi::OFFSET_UNKNOWN;
 
 use super::attach::{AttachError, Settings, causes, refused, unknown};
 use super::features::KPROBE_EVENTS;
 use super::holders::{HookType, holder};
 use super::hooks::HookKind;
+use super::offsets::Found;
 use crate::record::RefusedTier;
 use crate::source::udp_flows::UdpFlows;
 
@@ -79,10 +80,11 @@ const CGROUP_HOOKS: [CgroupHook; 5] = [
 ];
 
 /// Attaches the best way that this kernel takes.
-pub fn attach(ebpf: &mut Ebpf, cgroup: &File, settings: &Settings, offsets: &Offsets) -> UdpWatch {
+pub fn attach(ebpf: &mut Ebpf, cgroup: &File, settings: &Settings, found: &Found) -> UdpWatch {
+    let offsets = &found.offsets;
     let mut watch = UdpWatch::default();
     for (tier, kind) in [(KPROBE, HookKind::Kprobe), (CGROUP, HookKind::Cgroup)] {
-        let result = match (lacks(kind, offsets), kind) {
+        let result = match (lacks(kind, found), kind) {
             _ if !settings.hooks.allow(kind) => Err("forbidden with --hooks".to_owned()),
             (Some(reason), _) => Err(reason),
             (None, HookKind::Kprobe) => kprobes(ebpf),
@@ -113,7 +115,8 @@ pub fn attach(ebpf: &mut Ebpf, cgroup: &File, settings: &Settings, offsets: &Off
 }
 
 /// Why packets cannot be read.
-fn lacks(kind: HookKind, offsets: &Offsets) -> Option<String> {
+fn lacks(kind: HookKind, found: &Found) -> Option<String> {
+    let offsets = &found.offsets;
     let mut needed = vec![
         ("sock.sk_protocol", offsets.sock_protocol),
         ("sock.sk_state", offsets.sock_state),
@@ -126,7 +129,9 @@ fn lacks(kind: HookKind, offsets: &Offsets) -> Option<String> {
     if kind == HookKind::Kprobe {
         needed.push(("sk_buff.sk", offsets.skb_sk));
     }
-    unknown(&needed).map(|names| format!("fields of the kernel whose offsets are not known: {names}"))
+    let names = unknown(&needed)?;
+    let reasons = found.reasons.iter().map(|reason| format!("; {reason}")).collect::<String>();
+    Some(format!("fields of the kernel whose offsets are not known: {names}{reasons}"))
 }
 
 fn flows(ebpf: &mut Ebpf) -> Option<UdpFlows> {

@@ -12,8 +12,9 @@ use aya::{Ebpf, EbpfLoader, RawTracePointRunOptions, TestRun};
 use tracer_ebpf::abi::{Config, Meeting, Offsets, Peek, SHARED_BYTES, SKB_BYTES};
 
 use super::search::long;
-use crate::kernel::attach::{AttachError, OBJECT, refused};
+use crate::kernel::attach::{AttachError, OBJECT, causes, refused};
 use crate::kernel::features::KPROBE_EVENTS;
+use crate::kernel::holders::{HookType, holder};
 use crate::kernel::hooks::{HookKind, Hooks};
 
 const PEEKER: &str = "tracer_peek";
@@ -160,13 +161,16 @@ fn meet_packets(ebpf: &mut Ebpf, cgroup: &File, hooks: &Hooks) -> Result<(), Str
     if hooks.allow(HookKind::Kprobe) && Path::new(KPROBE_EVENTS).exists() {
         match attach_probe(ebpf) {
             Ok(()) => return Ok(()),
-            Err(error) => reasons.push(crate::kernel::attach::causes(&error)),
+            Err(error) => reasons.push(causes(&error)),
         }
     }
     if hooks.allow(HookKind::Cgroup) {
         match attach_egress(ebpf, cgroup) {
             Ok(()) => return Ok(()),
-            Err(error) => reasons.push(crate::kernel::attach::causes(&error)),
+            Err(error) => {
+                let held = holder(cgroup, HookType::Egress);
+                reasons.push(held.unwrap_or_else(|| causes(&error)));
+            }
         }
     }
     if reasons.is_empty() {
