@@ -28,7 +28,6 @@ struct Fields {
     head: Search,
     /// `transport_header` and `network_header`, which are neighbours.
     headers: Search,
-    gso_segs: Search,
 }
 
 /// Fills in what is found about packets. Needs the offsets of sockets.
@@ -58,10 +57,13 @@ pub fn find(peeker: &mut Peeker, offsets: &mut Offsets) -> io::Result<()> {
         at => (at, at + 2),
     };
     if offsets.skb_head != OFFSET_UNKNOWN {
-        fields.segments(peeker, task, offsets.skb_head)?;
-        if fields.gso_segs.only() != OFFSET_UNKNOWN {
-            offsets.skb_end = offsets.skb_head - 4;
-            offsets.shinfo_gso_segs = fields.gso_segs.only();
+        // `end` is a number of 32 bits before the pointer `head`, with padding between them or without.
+        for end in [4, 8].into_iter().filter_map(|back| offsets.skb_head.checked_sub(back)) {
+            let gso_segs = segments(peeker, task, (offsets.skb_head, end))?.only();
+            if gso_segs != OFFSET_UNKNOWN {
+                (offsets.skb_end, offsets.shinfo_gso_segs) = (end, gso_segs);
+                break;
+            }
         }
     }
     Ok(())
@@ -118,21 +120,20 @@ impl Fields {
         };
         self.sk.keep(pointers(&met.skb_bytes).filter_map(is_ours).collect::<Vec<_>>().into_iter());
     }
+}
 
-    /// Datagrams that the kernel cuts later carry their number. `end` lies right before `head`.
-    fn segments(&mut self, peeker: &mut Peeker, task: u64, head: u32) -> io::Result<()> {
-        let Some(end) = head.checked_sub(4) else { return Ok(()) };
-        for (number, (size, count)) in [(101u16, 3u16), (57, 5)].into_iter().enumerate() {
-            let (sender, _receiver, _) = sockets(number + 2)?;
-            set(sender.as_fd(), libc::IPPROTO_UDP, UDP_SEGMENT, &i32::from(size).to_ne_bytes())?;
-            let wanted = Meeting { task, skb_head: head, skb_end: end, ..Meeting::NONE };
-            peeker.meet(&wanted).map_err(io::Error::other)?;
-            sender.send(&vec![0; usize::from(size) * usize::from(count) - 10])?;
-            let met = met(peeker)?;
-            let both = [size, count].map(u16::to_ne_bytes).concat();
-            let found = position(&met.shared_bytes, &both, 2).map(|at| at + 2);
-            self.gso_segs.keep(found.into_iter());
-        }
-        Ok(())
+/// Where the number of datagrams is that the kernel makes of one later.
+fn segments(peeker: &mut Peeker, task: u64, (head, end): (u32, u32)) -> io::Result<Search> {
+    let mut gso_segs = Search::default();
+    for (number, (size, count)) in [(101u16, 3u16), (57, 5)].into_iter().enumerate() {
+        let (sender, _receiver, _) = sockets(number + 2)?;
+        set(sender.as_fd(), libc::IPPROTO_UDP, UDP_SEGMENT, &i32::from(size).to_ne_bytes())?;
+        let wanted = Meeting { task, skb_head: head, skb_end: end, ..Meeting::NONE };
+        peeker.meet(&wanted).map_err(io::Error::other)?;
+        sender.send(&vec![0; usize::from(size) * usize::from(count) - 10])?;
+        // `gso_size` lies before it.
+        let both = [size, count].map(u16::to_ne_bytes).concat();
+        gso_segs.keep(position(&met(peeker)?.shared_bytes, &both, 2).map(|at| at + 2).into_iter());
     }
+    Ok(gso_segs)
 }
