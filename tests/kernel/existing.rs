@@ -130,7 +130,7 @@ fn a_listener_from_before_the_start_gives_its_connections_a_process() {
 }
 
 #[test]
-fn a_connection_that_several_processes_hold_names_none_of_them() {
+fn a_connection_that_several_processes_hold_lists_them_and_picks_none() {
     let _turn = live!();
     let netns = Netns::new().unwrap();
     let mut listener = Listener::start(&netns, "", "203.0.113.7:5000", 8, "accept tell eof close");
@@ -143,6 +143,12 @@ fn a_connection_that_several_processes_hold_names_none_of_them() {
     let record = tracer.expect_flow(client.cookie(), "existing");
     assert!(at(&record, "process").is_null(), "{record}");
     assert_eq!(text(&record, "user.id"), "0", "{record}");
+    assert_eq!(text(&record, "attribution.confidence"), "candidates", "{record}");
+    let candidates = at(&record, "attribution.candidates").as_array().unwrap();
+    let pids: Vec<_> = candidates.iter().map(|one| at(one, "pid").as_u64().unwrap()).collect();
+    assert_eq!(pids.len(), 2, "{record}");
+    assert!(pids.contains(&u64::from(actor.pid())), "{record}");
+    assert!(candidates.iter().all(|one| text(one, "name") == "actor"), "{record}");
     tracer.stop();
 }
 

@@ -1,6 +1,7 @@
 //! What happened, in plain Rust: the output of `source` and the input of `flow`.
 
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
 
 use tracer_ebpf::abi::Identity;
 
@@ -106,13 +107,23 @@ pub enum What {
     AllReleased,
 }
 
+/// One of several processes that hold a socket, for example after a fork: nothing tells which of them uses it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Candidate {
+    pub pid: u32,
+    /// `comm`, as the kernel has it.
+    pub comm: [u8; 16],
+}
+
 /// An open socket in the kernel's list.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Existing {
     /// Uid that owns it; unknown once the process has closed it.
     pub owner: Option<u32>,
     /// A process that holds it; unknown when it is none or several.
     pub holder: Option<Identity>,
+    /// The processes that hold it, when these are several: the first eight, by pid.
+    pub candidates: Option<Arc<[Candidate]>>,
     /// Unknown unless a listening socket or the counters tell.
     pub direction: Option<Direction>,
     pub is_established: bool,

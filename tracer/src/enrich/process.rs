@@ -27,7 +27,7 @@ mod holders;
 mod procfs;
 
 pub use cgroup::{Cgroup, Container};
-pub use holders::holders;
+pub use holders::{Holder, holders};
 use procfs::{Directory, Stat};
 
 /// Processes kept by default: about 1 MB, and more than a phone runs at a time.
@@ -69,12 +69,18 @@ pub struct Parent {
 /// Name of the calling thread, of every event anew. Nothing when the event carries no task.
 #[must_use]
 pub fn thread_name(identity: &Identity) -> Option<Cow<'_, str>> {
-    (identity.known & KNOWN_TASK != 0).then(|| printable(comm(identity)))
+    (identity.known & KNOWN_TASK != 0).then(|| name_of(&identity.comm))
+}
+
+/// A name as the kernel has it, for a record.
+#[must_use]
+pub fn name_of(comm: &[u8; 16]) -> Cow<'_, str> {
+    printable(until_nul(comm))
 }
 
 /// `comm` up to its NUL; what stands behind it may be stale.
-fn comm(identity: &Identity) -> &[u8] {
-    identity.comm.split(|&b| b == 0).next().unwrap_or_default()
+fn until_nul(comm: &[u8; 16]) -> &[u8] {
+    comm.split(|&b| b == 0).next().unwrap_or_default()
 }
 
 /// Processes seen, the least recently used one given up first.
@@ -257,7 +263,7 @@ fn program_changed(
     executable: Option<&[u8]>,
     arguments: Option<&[u8]>,
 ) -> bool {
-    if identity.tid != identity.pid || stat.comm == comm(identity) {
+    if identity.tid != identity.pid || stat.comm == until_nul(&identity.comm) {
         return false;
     }
     // A script's name is not that of its interpreter; it stands among the first arguments.

@@ -7,7 +7,7 @@ use tracer_ebpf::abi::{Identity, KNOWN_OWNER, KNOWN_TASK_UID};
 use crate::clock::BootTime;
 use crate::enrich::process::Process;
 use crate::enrich::tags::Tag;
-use crate::event::{Event, Existing, FirstDatagram, FlowKey, LastDatagrams, Tuple};
+use crate::event::{Candidate, Event, Existing, FirstDatagram, FlowKey, LastDatagrams, Tuple};
 use crate::record::{
     Direction, Flag, Method, OwnerSource, Places, ProcessSource, Protocol, Transport, WhoText,
 };
@@ -39,6 +39,8 @@ pub struct Flow {
     pub identity: Option<Identity>,
     /// Which of these; absent with it.
     pub process_source: Option<ProcessSource>,
+    /// Where nothing tells which of these processes uses the socket.
+    pub candidates: Option<Arc<[Candidate]>>,
     /// Uid that owns the socket.
     pub owner: Option<u32>,
     /// Where `owner` comes from; absent with it.
@@ -78,6 +80,7 @@ impl Flow {
             method: Method::SockOps,
             identity: None,
             process_source: None,
+            candidates: None,
             owner: None,
             owner_source: None,
             heard: event.at,
@@ -152,6 +155,7 @@ impl Flow {
         flow.set_owner(existing.owner, OwnerSource::SockDiag);
         flow.identity = existing.holder;
         flow.process_source = existing.holder.map(|_| ProcessSource::Holder);
+        flow.candidates.clone_from(&existing.candidates);
         flow.told = existing.counters.map(|counters| (counters.bytes_received, counters.bytes_acked));
         flow
     }

@@ -8,7 +8,7 @@ use super::*;
 use crate::clock::Clock;
 use crate::enrich::Enricher;
 use crate::enrich::app::App;
-use crate::enrich::process::thread_name;
+use crate::enrich::process::{name_of, thread_name};
 use crate::flow::Flow;
 
 /// Packages of a shared uid that are described one by one in every record; of more (uid 1000 has some sixty) a record
@@ -95,10 +95,11 @@ fn app_object<'a>(app: &App<'a>) -> AppObject<'a> {
     if app.members().len() <= MEMBERS_IN_RECORD { app.object() } else { app.brief() }
 }
 
-fn attribution<'a>(flow: &Flow, is_app_by_name: bool, enricher: &'a Enricher) -> Attribution<'a> {
+fn attribution<'a>(flow: &'a Flow, is_app_by_name: bool, enricher: &'a Enricher) -> Attribution<'a> {
     let task = flow.identity.is_some_and(|identity| identity.known & KNOWN_TASK != 0);
     let confidence = flow.owner_source.map(|source| match source {
         _ if is_app_by_name => Confidence::Likely,
+        _ if flow.candidates.is_some() => Confidence::Candidates,
         OwnerSource::SkUid | OwnerSource::SockDiag => Confidence::Certain,
         OwnerSource::TaskUid => Confidence::Likely,
     });
@@ -108,10 +109,16 @@ fn attribution<'a>(flow: &Flow, is_app_by_name: bool, enricher: &'a Enricher) ->
         app: is_app_by_name.then_some(AppSource::ProcessName),
         process: flow.process_source.filter(|_| task),
         confidence,
+        candidates: candidates(flow),
         on_behalf_of: flow.tag.map(|tag| OnBehalfOf {
             uid: tag.uid,
             package: enricher.apps.lookup(tag.uid).map_or(&[], |app| app.packages()),
             tag: tag.name(),
         }),
     }
+}
+
+fn candidates(flow: &Flow) -> Vec<CandidateObject<'_>> {
+    let all = flow.candidates.iter().flat_map(|candidates| candidates.iter());
+    all.map(|one| CandidateObject { pid: one.pid, name: name_of(&one.comm) }).collect()
 }

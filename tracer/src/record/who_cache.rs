@@ -9,6 +9,7 @@ use crate::clock::Clock;
 use crate::enrich::Enricher;
 use crate::enrich::process::Process;
 use crate::enrich::tags::Tag;
+use crate::event::Candidate;
 use crate::flow::Flow;
 use crate::record::{Method, OwnerSource, ProcessSource, WhoText};
 
@@ -16,9 +17,10 @@ use crate::record::{Method, OwnerSource, ProcessSource, WhoText};
 const CAPACITY: usize = 1024;
 
 /// Everything that [`WhoText`] is made from, but the tables.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 struct Key {
     identity: Option<Identity>,
+    candidates: Option<Arc<[Candidate]>>,
     owner: Option<u32>,
     owner_source: Option<OwnerSource>,
     process_source: Option<ProcessSource>,
@@ -48,6 +50,7 @@ impl WhoCache {
     pub fn of(&mut self, flow: &Flow, clock: Clock, enricher: &Enricher) -> Arc<WhoText> {
         let key = Key {
             identity: flow.identity,
+            candidates: flow.candidates.clone(),
             owner: flow.owner,
             owner_source: flow.owner_source,
             process_source: flow.process_source,

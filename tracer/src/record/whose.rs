@@ -171,9 +171,21 @@ pub struct Attribution<'a> {
     pub process: Option<ProcessSource>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub confidence: Option<Confidence>,
+    /// The processes that hold the socket, at most eight, where these are several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub candidates: Vec<CandidateObject<'a>>,
     /// For whom the owner works, as Android's netd was told: for example the app that a download belongs to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_behalf_of: Option<OnBehalfOf<'a>>,
+}
+
+/// One of several processes that hold a socket.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct CandidateObject<'a> {
+    /// Process id in the initial pid namespace.
+    pub pid: u32,
+    /// Name of its main thread (`comm`), at most 15 bytes; control characters are escaped.
+    pub name: Cow<'a, str>,
 }
 
 /// Who is charged for the traffic of a socket.
@@ -241,4 +253,6 @@ pub enum Confidence {
     Certain,
     /// Very probably, but another answer is possible.
     Likely,
+    /// The owner is certain; the process is one of `candidates`, and nothing tells which.
+    Candidates,
 }

@@ -6,12 +6,13 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::path::Path;
+use std::sync::Arc;
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use tracer_ebpf::abi::{Identity, KNOWN_OWNER, tcp_state};
 
 use crate::clock::BootTime;
-use crate::enrich::process::holders;
+use crate::enrich::process::{Holder, holders};
 use crate::event::{Counters, Event, Existing, FlowKey, Tuple, What};
 use crate::flow::end::direction_of;
 use crate::record::{Direction, Transport};
@@ -154,14 +155,18 @@ pub fn events(sockets: &[&Socket], at: BootTime) -> Vec<Event> {
     events_with(sockets, &holders(Path::new("/proc"), &inodes), at)
 }
 
-fn events_with(sockets: &[&Socket], holders: &HashMap<u32, Identity>, at: BootTime) -> Vec<Event> {
+fn events_with(sockets: &[&Socket], holders: &HashMap<u32, Holder>, at: BootTime) -> Vec<Event> {
     let mut listening = HashSet::new();
     let mut events = Vec::new();
     let holder = |socket: &Socket| {
-        let identity = holders.get(&socket.inode?)?;
+        let Holder::One(identity) = holders.get(&socket.inode?)? else { return None };
         let owner = socket.owner.map(|uid| (uid, KNOWN_OWNER));
         let (owner_uid, known) = owner.unwrap_or_default();
         Some(Identity { owner_uid, known: identity.known | known, ..*identity })
+    };
+    let candidates = |socket: &Socket| match holders.get(&socket.inode?)? {
+        Holder::Several(candidates) => Some(Arc::clone(candidates)),
+        Holder::One(_) => None,
     };
     for socket in sockets.iter().filter(|socket| socket.is_listening()) {
         listening.insert((socket.transport, socket.tuple.netns, socket.tuple.local_port));
@@ -177,6 +182,7 @@ fn events_with(sockets: &[&Socket], holders: &HashMap<u32, Identity>, at: BootTi
         let existing = Existing {
             owner: socket.owner,
             holder: holder(socket),
+            candidates: candidates(socket),
             direction: direction.or(is_inbound.then_some(Direction::Ingress)),
             is_established: socket.state != tcp_state::SYN_SENT,
             counters: socket.counters,
@@ -209,14 +215,14 @@ mod tests {
         let (listener, opening) =
             (socket(3, tcp_state::LISTEN, 443, Some(6)), socket(4, tcp_state::SYN_SENT, 443, None));
         let holder = Identity { pid: 77, known: KNOWN_OWNER, ..Identity::default() };
-        let holders = HashMap::from([(5, holder), (6, holder)]);
+        let holders = HashMap::from([(5, Holder::One(holder)), (6, Holder::One(holder))]);
         let events = events_with(&[&accepted, &outgoing, &listener, &opening], &holders, BootTime(9));
         let cookies: Vec<_> = events.iter().map(|event| event.cookie).collect();
         assert_eq!(cookies, [3, 1, 2, 4]);
         assert!(
-            matches!(events[0].what, What::Listening(socket) if socket.holder.unwrap().owner_uid == 10123)
+            matches!(&events[0].what, What::Listening(socket) if socket.holder.unwrap().owner_uid == 10123)
         );
-        let existing = |index: usize| match events[index].what {
+        let existing = |index: usize| match &events[index].what {
             What::Existing(existing) => existing,
             _ => panic!("{:?}", events[index]),
         };
