@@ -11,6 +11,7 @@ mod geo;
 mod identity;
 mod kinds;
 mod life;
+mod rights;
 mod scene;
 mod storm;
 mod tiers;

@@ -147,8 +147,12 @@ fn state_changed(ctx: &SockOpsContext) {
         return;
     }
     let old_state = field!(ctx.ops, __bindgen_anon_1[0]) as u16;
-    let Some(sk) = socket(ctx.ops) else { return };
     let remote = remote_address(ctx.ops);
+    if unwanted(remote) {
+        // Marked by somebody else.
+        return;
+    }
+    let Some(sk) = socket(ctx.ops) else { return };
     // A marked socket is in SYN_RECV only after a simultaneous open; an accepted one is marked when it is established.
     let failed = matches!(old_state, tcp_state::SYN_SENT | tcp_state::SYN_RECV);
     let kind = if failed { KIND_TCP_FAILED } else { KIND_TCP_CLOSE };

@@ -80,9 +80,9 @@ pub fn run(args: &TestArgs) -> Result<ExitCode> {
 const GUESTS: [(Series, Arch, Scenario, &[&str]); 5] = [
     (Series::Bookworm, Arch::X86_64, Scenario::Plain, &[]),
     (Series::Bookworm, Arch::Aarch64, Scenario::Plain, &[]),
-    (Series::Bullseye, Arch::X86_64, Scenario::AndroidLike, &["tiers", "kinds", "udp", "existing"]),
-    (Series::Trixie, Arch::X86_64, Scenario::NoKprobes, &["tiers", "kinds", "udp", "existing"]),
-    (Series::Bullseye, Arch::X86_64, Scenario::NoBtf, &["tiers", "kinds", "udp", "existing"]),
+    (Series::Bullseye, Arch::X86_64, Scenario::AndroidLike, &["tiers", "kinds", "udp", "existing", "rights"]),
+    (Series::Trixie, Arch::X86_64, Scenario::NoKprobes, &["tiers", "kinds", "udp", "existing", "rights"]),
+    (Series::Bullseye, Arch::X86_64, Scenario::NoBtf, &["calibration", "tiers", "kinds", "udp", "existing"]),
 ];
 
 /// What ran so far.

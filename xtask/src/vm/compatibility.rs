@@ -12,6 +12,9 @@ const PREFIX: &str = "compatibility: ";
 /// Prefix of the lines in which a test tells of a kind of connection (tests/kernel/kinds.rs): `kind: NAME: VERDICT`.
 const KIND_PREFIX: &str = "kind: ";
 
+/// Prefix of the lines in which a test tells of a missing right (tests/kernel/rights.rs): `right: NAME: VERDICT`.
+const RIGHT_PREFIX: &str = "right: ";
+
 /// What one guest said.
 pub struct Cell {
     pub series: &'static str,
@@ -21,45 +24,63 @@ pub struct Cell {
     capabilities: Vec<Value>,
     /// Kinds of connections, each with `right` or what was wrong.
     kinds: Vec<(String, String)>,
+    /// Capabilities of the process, each with what happens without it.
+    rights: Vec<(String, String)>,
 }
 
 impl Cell {
     pub fn new(series: &'static str, arch: &'static str, scenario: &'static str, console: &[String]) -> Self {
         let capability = |line: &String| serde_json::from_str(line.strip_prefix(PREFIX)?).ok();
-        let kind = |line: &String| {
-            let (name, verdict) = line.strip_prefix(KIND_PREFIX)?.split_once(": ")?;
-            Some((name.to_owned(), verdict.to_owned()))
+        let verdicts = |prefix: &str| {
+            let verdict = |line: &String| {
+                let (name, verdict) = line.strip_prefix(prefix)?.split_once(": ")?;
+                Some((name.to_owned(), verdict.to_owned()))
+            };
+            console.iter().filter_map(verdict).collect()
         };
         Self {
             series,
             arch,
             scenario,
             capabilities: console.iter().filter_map(capability).collect(),
-            kinds: console.iter().filter_map(kind).collect(),
+            kinds: verdicts(KIND_PREFIX),
+            rights: verdicts(RIGHT_PREFIX),
         }
     }
 }
 
 /// Kinds of connections by kernel and architecture, all scenarios together; `None` when no guest was asked.
 pub fn kinds_table(cells: &[Cell]) -> Option<String> {
-    let names: Vec<_> =
-        cells.iter().find(|cell| !cell.kinds.is_empty())?.kinds.iter().map(|kind| &kind.0).collect();
+    table("kind", cells, |cell| &cell.kinds)
+}
+
+/// Verdicts by kernel and architecture: one where all scenarios agree, else one for each.
+fn table(what: &str, cells: &[Cell], verdicts: fn(&Cell) -> &Vec<(String, String)>) -> Option<String> {
+    let names: Vec<_> = verdicts(cells.iter().find(|cell| !verdicts(cell).is_empty())?)
+        .iter()
+        .map(|(name, _)| name)
+        .collect();
     let mut columns: Vec<_> = cells.iter().map(|cell| (cell.series, cell.arch)).collect();
     columns.dedup();
     let header =
         columns.iter().map(|(series, arch)| format!("{series} {arch}")).collect::<Vec<_>>().join(" | ");
-    let mut out = format!("| kind | {header} |\n|---|{}\n", "---|".repeat(columns.len()));
+    let mut out = format!("| {what} | {header} |\n|---|{}\n", "---|".repeat(columns.len()));
     for name in names {
         let verdict = |(series, arch): &(&str, &str)| {
             let asked = cells.iter().filter(|cell| (cell.series, cell.arch) == (*series, *arch));
-            let wrong: Vec<_> = asked
-                .filter_map(|cell| {
-                    let found = cell.kinds.iter().find(|kind| &kind.0 == name);
-                    let verdict = found.map_or("not run", |kind| kind.1.as_str());
-                    (verdict != "right").then(|| format!("{}: {verdict}", cell.scenario))
-                })
-                .collect();
-            if wrong.is_empty() { "right".to_owned() } else { wrong.join("; ") }
+            let of = |cell: &&Cell| {
+                let found = verdicts(cell).iter().find(|verdict| &verdict.0 == name);
+                (cell.scenario, found.map_or("not run".to_owned(), |verdict| verdict.1.clone()))
+            };
+            let all: Vec<_> = asked.map(|cell| of(&cell)).collect();
+            match all.as_slice() {
+                [(_, first), more @ ..] if more.iter().all(|(_, other)| other == first) => first.clone(),
+                _ => all
+                    .iter()
+                    .map(|(name, verdict)| format!("{name}: {verdict}"))
+                    .collect::<Vec<_>>()
+                    .join("; "),
+            }
         };
         let verdicts: Vec<_> = columns.iter().map(verdict).collect();
         let _ = writeln!(out, "| {name} | {} |", verdicts.join(" | "));
@@ -108,13 +129,17 @@ fn document(cells: &[Cell]) -> String {
         out.push_str(KINDS);
         out.push_str(&table);
     }
+    if let Some(table) = table("missing", cells, |cell| &cell.rights) {
+        out.push_str(RIGHTS);
+        out.push_str(&table);
+    }
     out
 }
 
 const INTRODUCTION: &str = "\
 # Compatibility
 
-How each capability is got, on which kernel. Made by `cargo xtask vm --all --write-docs tiers kinds`, from the `start` records \
+How each capability is got, on which kernel. Made by `cargo xtask vm --all --write-docs tiers kinds rights`, from the `start` records \
 of real runs on Debian's kernels in QEMU; `tests/kernel/expected.toml` says which way must be used, and another one fails \
 the tests.
 
@@ -132,6 +157,13 @@ const KINDS: &str = "
 
 Each by a process with a uid of its own (`tests/kernel/kinds.rs`). `right`: seen once, in every scenario, with this owner and the \
 right protocol, direction, end and exact bytes both ways.
+
+";
+
+const RIGHTS: &str = "
+## Without one capability
+
+What happens when root lacks one capability (`tests/kernel/rights.rs`).
 
 ";
 
