@@ -2,12 +2,20 @@
 
 use std::process::{Command, Stdio};
 
+use rustix::process::{Resource, Rlimit, setrlimit};
 use serde_json::Value;
 use tracer_tests::record::{at, text};
 use tracer_tests::{live, programs};
 
+/// Kernels before 5.11 count maps against this limit, and only with CAP_SYS_RESOURCE the tracer raises it itself. Later
+/// kernels do not care, and may refuse.
+fn lift_memory_limit() {
+    let _ = setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None });
+}
+
 /// Runs the tracer through an actor that gives rights away first; exit code, standard output and error.
 fn run_with_less(steps: &str) -> (Option<i32>, String, String) {
+    lift_memory_limit();
     let tracer = programs::tracer();
     let open = format!("open={}", tracer.display());
     let output = Command::new(programs::actor())

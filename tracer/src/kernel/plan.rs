@@ -106,6 +106,13 @@ pub fn obstacles(features: &Features) -> Vec<Obstacle> {
 #[must_use]
 pub fn refusal_remedy(error: &AttachError, features: &Features) -> String {
     let all = NEEDED_CAPABILITIES.iter().all(|(capability, _, _)| features.has(*capability));
+    // These kernels call a limit that is too low "not permitted".
+    if let Some(bytes) = features.memlock.filter(|_| all && features.version < Some((5, 11))) {
+        return format!(
+            "raise the limit of locked memory, which is {bytes} bytes (ulimit -l unlimited, or give CAP_SYS_RESOURCE): \
+             kernels before 5.11 count the maps of all processes of a user against it"
+        );
+    }
     if error.is_permission() && all {
         return "all capabilities are there, so a security module refuses: on Android run it from the root \
                 manager's own domain (su, adb root) or with SELinux permissive; on Linux see the audit log"
@@ -113,10 +120,6 @@ pub fn refusal_remedy(error: &AttachError, features: &Features) -> String {
     }
     if error.is_permission() {
         return privilege_remedy();
-    }
-    if features.memlock.is_some() && features.version < Some((5, 11)) {
-        return "raise the limit of locked memory (ulimit -l unlimited), which kernels before 5.11 count maps against"
-            .to_owned();
     }
     "run `tracer doctor` and report its output together with this message".to_owned()
 }

@@ -163,7 +163,8 @@ right protocol, direction, end and exact bytes both ways.
 const RIGHTS: &str = "
 ## Without one capability
 
-What happens when root lacks one capability (`tests/kernel/rights.rs`).
+What happens when root lacks one capability (`tests/kernel/rights.rs`). Locked memory (`ulimit -l`) is not limited here; where it is, \
+kernels before 5.11 need CAP_SYS_RESOURCE, too.
 
 ";
 
