@@ -1,7 +1,6 @@
 //! Connections that were open before the tracer started: found, sampled while they grow, and seen to end.
 
 use std::collections::HashSet;
-use std::process::{Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -9,9 +8,9 @@ use tracer_tests::actor::{Actor, Report};
 use tracer_tests::netns::Netns;
 use tracer_tests::record::{action, at, is_flow, number, text};
 use tracer_tests::tracer::Tracer;
-use tracer_tests::{live, netlink, programs, schema};
+use tracer_tests::{live, netlink, schema};
 
-use crate::scene::{Listener, Scene, wait_until};
+use crate::scene::{Listener, Scene, snapshot, wait_until};
 
 /// A connection in a network of its own, and a tracer that started later.
 struct Late {
@@ -202,14 +201,6 @@ fn connections_whose_beginning_was_lost_are_found_again() {
     drop(listener);
     drop(actor);
     scene.stop();
-}
-
-/// Runs `tracer snapshot` to its end.
-fn snapshot(arguments: &[&str]) -> String {
-    let mut command = Command::new(programs::tracer());
-    let output = command.arg("snapshot").args(arguments).stdin(Stdio::null()).output().unwrap();
-    assert!(output.status.success(), "{}: {}", output.status, String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
 }
 
 #[test]

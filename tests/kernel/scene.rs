@@ -1,12 +1,14 @@
 //! A tracer, and a network of its own for each test.
 
 use std::ffi::OsStr;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tracer_tests::DEADLINE;
 use tracer_tests::actor::{Actor, Report};
 use tracer_tests::netns::Netns;
+use tracer_tests::programs;
 use tracer_tests::record::{action, number, text};
 use tracer_tests::stream::Stream;
 use tracer_tests::temp::{TempDir, fixture};
@@ -128,4 +130,12 @@ pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
         assert!(Instant::now() < until, "waited in vain until {what}");
         std::thread::sleep(Duration::from_millis(10));
     }
+}
+
+/// Runs `tracer snapshot` to its end.
+pub fn snapshot(arguments: &[&str]) -> String {
+    let mut command = Command::new(programs::tracer());
+    let output = command.arg("snapshot").args(arguments).stdin(Stdio::null()).output().unwrap();
+    assert!(output.status.success(), "{}: {}", output.status, String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
 }

@@ -1,12 +1,14 @@
 //! Many connections at once: nothing is lost without being counted, and memory stays flat.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use tracer_tests::record::action;
+use serde_json::Value;
+use tracer_tests::record::{action, number, text};
 use tracer_tests::tracer::Tracer;
 use tracer_tests::{DEADLINE, live};
 
-use crate::scene::Scene;
+use crate::scene::{Listener, Scene, snapshot, wait_until};
 
 /// Connections of the storm: `TRACER_STORM`, else 20,000.
 fn size() -> u64 {
@@ -85,4 +87,52 @@ fn a_blocked_reader_costs_counted_records_but_neither_memory_nor_connections() {
     let stream = scene.stop();
     let lost: u64 = stream.counts("lost.output").values().sum();
     assert!(lost > 1000, "only what fits into the queue is kept: {}", stream.stop());
+}
+
+/// Flows of this network namespace that the stream says are open.
+fn open_in(records: &[Value]) -> BTreeSet<String> {
+    let mut open = BTreeSet::new();
+    for record in records {
+        let id = text(record, "flow.id").to_owned();
+        match action(record) {
+            "connect" | "accept" | "existing" | "established" => drop(open.insert(id)),
+            "close" | "failed" => drop(open.remove(&id)),
+            _ => {}
+        }
+    }
+    open
+}
+
+#[test]
+fn after_a_storm_with_a_ring_too_small_the_table_is_the_kernels_list() {
+    const KEPT: usize = 50;
+    let _turn = live!(alone);
+    let scene = Scene::with(&["--ring-size", "16"]);
+    let _server = Listener::start(&scene.netns, "", "203.0.113.7:5000", 200, "wait");
+    let mut storming = scene.actor(&format!("storm=203.0.113.7:6000,{},2", size()));
+    // They begin in the middle of it: many of their events find no room.
+    let each = "socket=4 connect=203.0.113.7:5000 keep ";
+    let mut kept = scene.actor(&format!("{}socket=4 wait", each.repeat(KEPT)));
+    kept.report_within(Duration::from_secs(600));
+    let report = storming.report_within(Duration::from_secs(600));
+    storming.done();
+    assert_eq!(report.get("connected"), size());
+    settle(&scene.tracer);
+
+    let inode = Some(scene.netns.inode());
+    let listed = || -> BTreeSet<String> {
+        let sockets = snapshot(&["--json"]);
+        let records = sockets.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        records
+            .filter(|record| action(record) == "existing" && number(record, "flow.netns") == inode)
+            .map(|record| text(&record, "flow.id").to_owned())
+            .collect()
+    };
+    assert_eq!(listed().len(), 2 * KEPT);
+    wait_until("the table is the kernel's list", || open_in(&scene.records_here()) == listed());
+    drop(kept);
+    let stream = scene.stop();
+    let lost: u64 = stream.counts("lost.kernel").into_values().sum();
+    println!("storm of {} with a small ring: {lost} events lost", size());
+    assert!(lost > 0, "the ring was too small on purpose");
 }

@@ -3,6 +3,7 @@
 //! The attachment is a cgroup *link* (kernel 5.7+): it belongs to a file descriptor of this process, stands beside
 //! programs of others, and the kernel removes it at any exit, `kill -9` included.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 
@@ -17,6 +18,7 @@ use super::calibrate::calibrate;
 use super::counters::Counters;
 use super::features::{CgroupRoot, Features};
 use super::hooks::{HookKind, Hooks};
+use super::missed::missed;
 use super::offsets::Found;
 use super::udp::{self, UdpWatch};
 use crate::record::HookObject;
@@ -26,6 +28,8 @@ pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_
 
 const PROGRAM: &str = "tracer_sock_ops";
 const SET_STATE: &str = "tracer_set_state";
+/// The programs for TCP.
+pub(super) const PROGRAMS: [&str; 2] = [PROGRAM, SET_STATE];
 /// The raw tracepoint of [`SET_STATE`].
 const SET_STATE_HOOK: &str = "inet_sock_set_state";
 
@@ -121,7 +125,13 @@ impl Attached {
             let run_ns = u64::try_from(info.run_time().as_nanos()).unwrap_or(u64::MAX);
             (info.run_count() > 0).then_some(HookObject { name, runs: info.run_count(), run_ns })
         };
-        [PROGRAM, SET_STATE].into_iter().chain(udp::PROGRAMS).filter_map(cost).collect()
+        PROGRAMS.into_iter().chain(udp::PROGRAMS).filter_map(cost).collect()
+    }
+
+    /// Runs that the kernel left out so far, by program.
+    #[must_use]
+    pub fn missed(&self) -> BTreeMap<&'static str, u64> {
+        self.ebpf.as_ref().map(missed).unwrap_or_default()
     }
 
     /// Ends [`Self::watch_existing`]: the hook costs time at every state change of every socket.

@@ -11,6 +11,7 @@ pub mod doctor;
 pub mod features;
 pub mod holders;
 pub mod hooks;
+pub mod missed;
 pub mod offsets;
 pub mod plan;
 pub mod udp;

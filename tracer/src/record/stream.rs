@@ -122,6 +122,9 @@ pub struct LostObject {
     /// Events that found the kernel's ring buffer full, by kind.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub kernel: BTreeMap<&'static str, u64>,
+    /// Runs of a program that the kernel left out, because another one ran on the same processor, by program.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub missed: BTreeMap<&'static str, u64>,
     /// Events that could not be read, by reason.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub decode: BTreeMap<&'static str, u64>,
@@ -133,7 +136,7 @@ pub struct LostObject {
 impl LostObject {
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.kernel.is_empty() && self.decode.is_empty() && self.output.is_empty()
+        self.kernel.is_empty() && self.missed.is_empty() && self.decode.is_empty() && self.output.is_empty()
     }
 }
 

@@ -1,9 +1,14 @@
 //! What was lost, and when the stream says so. Pure but for the counters that are handed in.
 
+use std::collections::BTreeMap;
+
 use crate::kernel::counters::Totals as KernelTotals;
 use crate::record::LostObject;
 use crate::source::decode::DecodeError;
 use crate::tally::{Kind, Tally};
+
+/// Counts by a fixed set of names.
+type ByName = BTreeMap<&'static str, u64>;
 
 /// Losses so far, and how much of them the stream was told.
 #[derive(Debug, Default)]
@@ -13,11 +18,13 @@ pub struct Accounting {
     /// Records of connections handed to the output.
     pub written: Tally,
     output: Tally,
-    decode: std::collections::BTreeMap<&'static str, u64>,
+    decode: ByName,
     kernel: Tally,
+    missed: ByName,
     told_output: Tally,
-    told_decode: std::collections::BTreeMap<&'static str, u64>,
+    told_decode: ByName,
     told_kernel: Tally,
+    told_missed: ByName,
 }
 
 impl Accounting {
@@ -35,10 +42,19 @@ impl Accounting {
         self.kernel = Tally::from_kinds(totals.map(|counter| counter.lost));
     }
 
+    /// Takes in the runs of programs that the kernel left out.
+    pub fn missed_runs(&mut self, missed: &ByName) {
+        // A program that is loaded anew counts from 0.
+        for (name, runs) in missed {
+            let most = self.missed.entry(name).or_default();
+            *most = (*most).max(*runs);
+        }
+    }
+
     /// Whether there is something that the stream was not told yet (as far as known).
     #[must_use]
     pub fn has_news(&self) -> bool {
-        self.output != self.told_output || self.decode != self.told_decode || self.kernel != self.told_kernel
+        self.output != self.told_output || self.decode != self.told_decode || self.has_lost_kernel_events()
     }
 
     /// Whether datagrams found no room in the programs' map that the stream was not told of yet.
@@ -50,20 +66,16 @@ impl Accounting {
     /// Whether the kernel lost events that the stream was not told of yet.
     #[must_use]
     pub fn has_lost_kernel_events(&self) -> bool {
-        self.kernel != self.told_kernel
+        self.kernel != self.told_kernel || self.missed != self.told_missed
     }
 
     /// What was lost since the last time this was [`Self::told`].
     #[must_use]
     pub fn news(&self) -> LostObject {
-        let mut decode = self.decode.clone();
-        for (name, count) in &mut decode {
-            *count -= self.told_decode.get(name).copied().unwrap_or_default();
-        }
-        decode.retain(|_, count| *count > 0);
         LostObject {
             kernel: self.kernel.since(&self.told_kernel).by_name(),
-            decode,
+            missed: since(&self.missed, &self.told_missed),
+            decode: since(&self.decode, &self.told_decode),
             output: self.output.since(&self.told_output).by_name(),
         }
     }
@@ -73,6 +85,7 @@ impl Accounting {
         self.told_output = self.output;
         self.told_decode = self.decode.clone();
         self.told_kernel = self.kernel;
+        self.told_missed = self.missed.clone();
     }
 
     /// Everything that was lost.
@@ -80,10 +93,19 @@ impl Accounting {
     pub fn all(&self) -> LostObject {
         LostObject {
             kernel: self.kernel.by_name(),
+            missed: self.missed.clone(),
             decode: self.decode.clone(),
             output: self.output.by_name(),
         }
     }
+}
+
+/// What was added to the counts since they were told.
+fn since(now: &ByName, told: &ByName) -> ByName {
+    let added = |(name, count): (&&'static str, &u64)| {
+        (*name, count.saturating_sub(told.get(name).copied().unwrap_or_default()))
+    };
+    now.iter().map(added).filter(|(_, count)| *count > 0).collect()
 }
 
 #[cfg(test)]
@@ -106,5 +128,20 @@ mod tests {
         assert_eq!(accounting.news().output["close"], 3);
         assert!(accounting.news().decode.is_empty());
         assert_eq!(accounting.all().output["close"], 6);
+    }
+
+    #[test]
+    fn runs_that_the_kernel_left_out_are_a_loss_of_events() {
+        let mut accounting = Accounting::default();
+        accounting.missed_runs(&BTreeMap::new());
+        assert!(!accounting.has_news());
+        accounting.missed_runs(&BTreeMap::from([("tracer_send4", 2)]));
+        assert!(accounting.has_news() && accounting.has_lost_kernel_events());
+        accounting.told();
+        accounting.missed_runs(&BTreeMap::from([("tracer_send4", 5)]));
+        assert_eq!(accounting.news().missed, BTreeMap::from([("tracer_send4", 3)]));
+        // Loaded anew.
+        accounting.missed_runs(&BTreeMap::from([("tracer_send4", 1)]));
+        assert_eq!(accounting.all().missed, BTreeMap::from([("tracer_send4", 5)]));
     }
 }

@@ -179,6 +179,7 @@ impl Session {
         if let Ok(totals) = self.attached.counters.read() {
             self.accounting.kernel_counters(&totals);
         }
+        self.accounting.missed_runs(&self.attached.missed());
         self.needs_census |= self.accounting.has_lost_kernel_events();
         if self.accounting.has_lost_datagrams() {
             self.make_room_for_udp();
@@ -202,6 +203,7 @@ impl Session {
     pub fn tell_stats(&mut self) {
         let counters = self.attached.counters.read().unwrap_or_default();
         self.accounting.kernel_counters(&counters);
+        self.accounting.missed_runs(&self.attached.missed());
         let flows = &self.pipeline.flows;
         let flows = FlowsObject { open: flows.len(), most: flows.capacity(), evicted: flows.evicted() };
         self.report(
@@ -270,6 +272,7 @@ impl Session {
 
     /// Detaches, takes what is left, writes `stop`, and waits for the output.
     pub fn finish(mut self, message: &str) -> Ended {
+        self.accounting.missed_runs(&self.attached.missed());
         self.attached.detach();
         let totals = self.take_the_rest();
         self.accounting.kernel_counters(&totals);
