@@ -105,6 +105,12 @@ impl FlowTable {
         self.flows.contains(key)
     }
 
+    /// A flow that is open, without touching it.
+    #[must_use]
+    pub fn get(&self, key: &FlowKey) -> Option<&Flow> {
+        self.flows.peek(key)
+    }
+
     /// Keys of the open UDP flows of a socket.
     #[must_use]
     pub fn udp_of(&self, cookie: u64) -> Vec<FlowKey> {

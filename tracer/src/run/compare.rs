@@ -1,14 +1,11 @@
 //! Makes the flow table equal to the kernel's list of open sockets: at the start, now and then, and after a loss.
 
 use super::census::Census;
-use super::session::{Drained, Session};
+use super::session::Session;
 use crate::clock::Clock;
 use crate::event::What;
 use crate::record::Transport;
 use crate::source::snapshot::{self, Socket};
-
-/// Batches after which a census does not wait for the ring to be empty: many times what the ring holds.
-const MOST_BATCHES: usize = 256;
 
 impl Session {
     /// Compares the flow table with the kernel's list of sockets: tells of connections that nothing was heard of, of what
@@ -39,11 +36,7 @@ impl Session {
         }
         // Everything that happened until the list was read is in the ring: afterwards the table is as new as the list.
         self.pipeline.flows.remember_ended();
-        for _ in 0..MOST_BATCHES {
-            if self.drain() == Drained::Empty {
-                break;
-            }
-        }
+        self.drain_all();
         let ended = self.pipeline.flows.take_ended();
         for socket in known {
             if let Some(counters) = socket.counters {

@@ -59,6 +59,9 @@ pub enum Drained {
     MoreIsThere,
 }
 
+/// Batches after which nobody waits for the ring to be empty: many times what the ring holds.
+const MOST_BATCHES: usize = 256;
+
 impl Session {
     pub fn new(
         attached: Attached,
@@ -131,6 +134,15 @@ impl Session {
             }
         }
         drained
+    }
+
+    /// Takes everything off the ring that was there at the call, and in a storm some of what came since.
+    pub(super) fn drain_all(&mut self) {
+        for _ in 0..MOST_BATCHES {
+            if self.drain() == Drained::Empty {
+                break;
+            }
+        }
     }
 
     /// In a burst, lets the next events gather.

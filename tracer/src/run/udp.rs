@@ -69,8 +69,10 @@ impl Session {
         let keys: Vec<_> = self.pipeline.flows.udp().map(crate::flow::Flow::key).collect();
         for key in keys {
             let Some(flows) = &mut self.attached.udp.flows else { return };
-            // A flow that the map lacks has ended: its event is on the way.
-            let Some(mut counted) = flows.get(&key) else { continue };
+            let Some(mut counted) = flows.get(&key) else {
+                self.end_if_forgotten(&key, now, clock);
+                continue;
+            };
             let mut what = What::DatagramsSoFar(counted.moved);
             if now.since(counted.moved.last) >= self.udp.idle {
                 let Some(last) = flows.take(&key) else { continue };
@@ -87,6 +89,25 @@ impl Session {
         self.udp.watch(self.pipeline.flows.has_udp());
         // When the map is full, no event of the flows that find no room wakes us.
         self.check_losses();
+    }
+
+    /// A flow that the map lacks has ended: its event is on the way. When it does not come for long, it was lost.
+    fn end_if_forgotten(&mut self, key: &FlowKey, now: BootTime, clock: Clock) {
+        let idle = self.udp.idle;
+        let is_forgotten = |flow: &&crate::flow::Flow| now.since(flow.heard) >= idle;
+        if self.pipeline.flows.get(key).filter(is_forgotten).is_none() {
+            return;
+        }
+        self.drain_all();
+        let Some(flow) = self.pipeline.flows.get(key).filter(is_forgotten) else { return };
+        let gone = Event {
+            at: now,
+            cookie: flow.cookie,
+            transport: Transport::Udp,
+            tuple: flow.tuple,
+            what: What::Gone,
+        };
+        self.handle(&gone, clock);
     }
 
     /// The map was full: ends the half of its flows that was silent longest.
@@ -121,8 +142,13 @@ impl Session {
     /// After a loss: tells of flows in the map that nothing was heard of, and ends those whose socket is gone.
     pub(super) fn compare_udp(&mut self, at: BootTime, clock: Clock) {
         let Some(flows) = &self.attached.udp.flows else { return };
+        // In this order: a socket is in the map before its flows. A flow that is there now, and whose socket is not there
+        // then, is over.
+        let keys = flows.keys();
         let open = flows.open_sockets();
-        for key in flows.keys() {
+        // What the programs told of these flows is in the ring.
+        self.drain_all();
+        for key in keys {
             if !open.contains(&key.cookie) {
                 self.end_udp(&key, at, End::Unseen, clock);
             } else if !self.pipeline.flows.contains(&key) && !self.pipeline.flows.is_full() {
