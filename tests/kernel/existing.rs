@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tracer_tests::actor::{Actor, Report};
 use tracer_tests::netns::Netns;
@@ -182,11 +181,10 @@ fn connections_whose_beginning_was_lost_are_found_again() {
     let listener = Listener::start(&scene.netns, "", "203.0.113.7:5000", 200, "wait");
     let each = "socket=4 connect=203.0.113.7:5000 keep";
     let steps = format!("{}socket=4 wait", format!("{each} ").repeat(CONNECTIONS));
-    let tracer = Pid::from_raw(i32::try_from(scene.tracer.pid()).unwrap()).unwrap();
-    kill_process(tracer, Signal::STOP).unwrap();
+    scene.tracer.freeze();
     let mut actor = scene.actor(&steps);
     actor.report();
-    kill_process(tracer, Signal::CONT).unwrap();
+    scene.tracer.thaw();
 
     let told = || {
         let records = scene.records_here();

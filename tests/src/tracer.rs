@@ -145,6 +145,16 @@ impl Tracer {
         kill_process(pid, signal).expect("a child can be signalled");
     }
 
+    /// Stops the process: what happens until [`Self::thaw`] must fit into its ring, or is lost.
+    pub fn freeze(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets the process go on.
+    pub fn thaw(&self) {
+        self.signal(Signal::CONT);
+    }
+
     /// Resident memory in KiB.
     #[must_use]
     pub fn resident_kib(&self) -> u64 {

@@ -26,6 +26,30 @@ impl Census {
     }
 }
 
+/// Whether events were lost that no census has made up for: flows whose end was among them are still in the table.
+#[derive(Debug, Default)]
+pub struct Losses {
+    noticed: Option<BootTime>,
+}
+
+impl Losses {
+    /// Events were lost before `now`.
+    pub fn noticed(&mut self, now: BootTime) {
+        self.noticed = Some(now);
+    }
+
+    #[must_use]
+    pub fn need_a_census(&self) -> bool {
+        self.noticed.is_some()
+    }
+
+    /// The table was compared with a list that was read from `taken` on. That makes up for what was lost before; what was
+    /// noticed since may be the end of a flow that is in the list.
+    pub fn compared(&mut self, taken: BootTime) {
+        self.noticed = self.noticed.filter(|noticed| *noticed >= taken);
+    }
+}
+
 /// Takes a census at regular times.
 pub struct CensusTaker {
     /// `None`: never.
@@ -73,5 +97,22 @@ impl CensusTaker {
             self.due = None;
             self.task = Some(tokio::task::spawn_blocking(Census::take));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_lost_while_a_list_is_read_needs_another_one() {
+        let mut losses = Losses::default();
+        assert!(!losses.need_a_census());
+        losses.noticed(BootTime(10));
+        losses.noticed(BootTime(30));
+        losses.compared(BootTime(20));
+        assert!(losses.need_a_census());
+        losses.compared(BootTime(31));
+        assert!(!losses.need_a_census());
     }
 }

@@ -11,8 +11,9 @@ impl Session {
     /// Compares the flow table with the kernel's list of sockets: tells of connections that nothing was heard of, of what
     /// the others moved, and of those that are gone.
     pub fn compare(&mut self, census: &Census, is_first: bool) {
-        let lost_events = std::mem::take(&mut self.needs_census);
         let Census { taken, snapshot } = census;
+        let lost_events = self.losses.need_a_census();
+        self.losses.compared(*taken);
         let clock = Clock::read();
         // Where datagrams are seen, a UDP socket without one is no flow: of interest is only who holds it at the start.
         let polls_udp = self.polls_udp();

@@ -8,6 +8,7 @@ use rustix::time::{ClockId, clock_gettime};
 use tokio::time::Instant;
 
 use super::accounting::Accounting;
+use super::census::Losses;
 use super::reload::Reloaded;
 use super::udp::UdpLooks;
 use crate::clock::{Clock, Timestamp};
@@ -44,8 +45,7 @@ pub struct Session {
     pub(super) include_loopback: bool,
     /// Connections over loopback that were open before the start and are left out.
     pub(super) existing_loopback: u64,
-    /// Events were lost since the last census: flows whose end was among them are still in the table.
-    pub(super) needs_census: bool,
+    pub(super) losses: Losses,
     pub(super) udp: UdpLooks,
     /// Events since `window_start`.
     window_events: u64,
@@ -81,7 +81,7 @@ impl Session {
             next_stats: None,
             include_loopback: config.include_loopback,
             existing_loopback: 0,
-            needs_census: false,
+            losses: Losses::default(),
             udp: UdpLooks::new(config),
             window_events: 0,
             window_start: Instant::now(),
@@ -192,7 +192,9 @@ impl Session {
             self.accounting.kernel_counters(&totals);
         }
         self.accounting.missed_runs(&self.attached.missed());
-        self.needs_census |= self.accounting.has_lost_kernel_events();
+        if self.accounting.has_lost_kernel_events() {
+            self.losses.noticed(Clock::boot());
+        }
         if self.accounting.has_lost_datagrams() {
             self.make_room_for_udp();
         }
@@ -266,7 +268,7 @@ impl Session {
 
     /// Whether events were lost, so that the table of flows must be compared with the kernel's list of sockets.
     pub fn needs_census(&self) -> bool {
-        self.needs_census
+        self.losses.need_a_census()
     }
 
     /// Takes over data files that were read again.
