@@ -290,6 +290,11 @@ impl Session {
         self.attached.detach();
         let totals = self.take_the_rest();
         self.accounting.kernel_counters(&totals);
+        if self.losses.need_a_census() || self.accounting.has_lost_kernel_events() {
+            // What the map counted of flows whose events were lost is still there.
+            self.compare_udp(Clock::boot(), Clock::read());
+            self.flush();
+        }
         if self.accounting.has_news() {
             self.tell_losses();
         }

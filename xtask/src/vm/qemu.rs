@@ -1,8 +1,8 @@
 //! Boots a guest in QEMU and watches its serial console.
 //!
 //! In: kernel, initramfs. Out: the counts of the result lines the guest printed. The guest's lines go to stdout as they
-//! come. A guest that hangs, panics or stalls is ended; one that never came up is started once more, because emulated
-//! kernels sometimes hang in early boot.
+//! come. A guest that hangs, panics or stalls is ended. One that never came up is started once more, because emulated
+//! kernels sometimes hang in early boot; so is one that died of the emulator.
 
 use std::{
     io::{BufRead as _, BufReader, Read},
@@ -36,6 +36,12 @@ const FATAL: [&str; 5] = [
     "Internal error: Oops",
 ];
 
+/// What a kernel prints that ran into a breakpoint it did not know of. While a kernel rewrites its own code (a
+/// tracepoint is switched on), a breakpoint stands there for other processors; an emulated one may still run the code
+/// with the breakpoint when the kernel has long taken it out and forgotten it. No hardware does that, and no program that
+/// the verifier let pass can bring it about.
+const STALE_BREAKPOINT: &str = "int3: 0000 [";
+
 /// A guest to be booted.
 pub struct Guest {
     pub arch: Arch,
@@ -54,6 +60,8 @@ enum End {
     NeverUp(String),
     /// It came up and then went wrong; the reason.
     Broken(String),
+    /// The emulator did what no processor does; the line that shows it.
+    Emulator(String),
 }
 
 impl Guest {
@@ -79,9 +87,15 @@ impl Guest {
                 End::NeverUp(why) => {
                     shell::say(format!("the guest did not come up (attempt {attempt}): {why}"))
                 }
+                End::Emulator(why) => shell::say(format!(
+                    "the emulator ran code that the kernel had replaced (attempt {attempt}): {why}"
+                )),
             }
         }
-        bail!("the guest did not come up twice; boot it by hand with: {}", self.command_line())
+        bail!(
+            "the guest did not come up, or died of the emulator, twice; boot it by hand with: {}",
+            self.command_line()
+        )
     }
 
     /// The command that boots it, for a person.
@@ -185,6 +199,7 @@ fn watch(
 ) -> End {
     let begin = Instant::now();
     let mut up = false;
+    let mut emulator = None;
     loop {
         let limit = if up { overall } else { boot };
         let why = match lines.recv_timeout(limit.saturating_sub(begin.elapsed())) {
@@ -197,6 +212,9 @@ fn watch(
                     }
                 }
                 counter.line(&line);
+                if line.contains(STALE_BREAKPOINT) {
+                    emulator.get_or_insert(line.clone());
+                }
                 if !FATAL.iter().any(|sign| line.contains(sign)) {
                     continue;
                 }
@@ -209,7 +227,11 @@ fn watch(
             Err(RecvTimeoutError::Timeout) => format!("nothing after {}", shell::took(limit)),
             Err(RecvTimeoutError::Disconnected) => "QEMU ended".to_owned(),
         };
-        return if up { End::Broken(why) } else { End::NeverUp(why) };
+        return match emulator {
+            Some(line) => End::Emulator(line),
+            None if up => End::Broken(why),
+            None => End::NeverUp(why),
+        };
     }
 }
 
@@ -289,6 +311,15 @@ mod tests {
         let (end, counts, _) = watched("tracer-guest: up\nrcu: INFO: rcu_sched self-detected stall on CPU\n");
         assert!(matches!(end, End::Broken(_)), "{end:?}");
         assert_eq!(counts, Counts::FAILED);
+    }
+
+    #[test]
+    fn a_breakpoint_that_the_kernel_does_not_know_is_the_emulators() {
+        let (end, ..) = watched(
+            "tracer-guest: up\ntest a ... [    7.5] Oops: int3: 0000 [#1] PREEMPT SMP NOPTI\n\
+             [    7.6] Kernel panic - not syncing: Fatal exception in interrupt\n",
+        );
+        assert!(matches!(end, End::Emulator(ref why) if why.contains("int3")), "{end:?}");
     }
 
     #[test]
