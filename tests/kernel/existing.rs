@@ -7,7 +7,7 @@ use tracer_tests::actor::{Actor, Report};
 use tracer_tests::netns::Netns;
 use tracer_tests::record::{action, at, is_flow, number, text};
 use tracer_tests::tracer::Tracer;
-use tracer_tests::{live, netlink, schema};
+use tracer_tests::{live, netlink, scenario, schema};
 
 use crate::scene::{Listener, Scene, snapshot, wait_until};
 
@@ -119,7 +119,7 @@ fn a_listener_from_before_the_start_gives_its_connections_a_process() {
     let record = tracer.expect_flow(server.cookie(), "accept");
     assert_eq!(number(&record, "process.pid"), Some(server.get("pid")), "{record}");
     assert_eq!(text(&record, "attribution.process"), "holder", "{record}");
-    assert_eq!(text(&record, "attribution.method"), "sock_ops", "{record}");
+    assert_eq!(text(&record, "attribution.method"), scenario::tcp_method(), "{record}");
     actor.done();
     listener.actor.report();
     listener.actor.go();

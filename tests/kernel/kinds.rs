@@ -179,14 +179,14 @@ fn steps(text: &str, port: u16, uid: u32) -> Vec<String> {
 fn happen(scene: &Scene, kind: &Kind, port: u16, uid: u32) {
     let (server_uid, client_uid) = if kind.is_inbound { (uid, OTHER_UID) } else { (OTHER_UID, uid) };
     let mut server = (!kind.server.is_empty()).then(|| {
-        let mut server = Actor::start(&scene.netns, steps(kind.server, port, server_uid));
+        let mut server = Actor::start_ordinary(&scene.netns, steps(kind.server, port, server_uid));
         server.report();
         if !kind.server.ends_with("wait") {
             server.go();
         }
         server
     });
-    let mut client = Actor::start(&scene.netns, steps(kind.client, port, client_uid));
+    let mut client = Actor::start_ordinary(&scene.netns, steps(kind.client, port, client_uid));
     client.done();
     if let Some(server) = &mut server {
         if kind.server.ends_with("wait") {

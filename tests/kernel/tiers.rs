@@ -60,6 +60,7 @@ fn every_capability_is_got_the_way_that_is_expected_on_this_kernel() {
         Scenario::AndroidLike => "android-like",
         Scenario::NoKprobes => "no-kprobes",
         Scenario::NoBtf => "no-btf",
+        Scenario::NoSockOps => "no-sock-ops",
     };
     for capability in capabilities(start) {
         // For docs/compatibility.md.

@@ -10,6 +10,8 @@ use serde_json::Value;
 
 use crate::DEADLINE;
 use crate::netns::Netns;
+use crate::record;
+use crate::scenario::{self, Scenario};
 
 /// One actor. It is killed when the value is dropped.
 pub struct Actor {
@@ -19,9 +21,26 @@ pub struct Actor {
 }
 
 impl Actor {
-    /// Starts an actor with these steps.
+    /// Starts an actor with these steps. Where the tracer cannot ask for the cookies of sockets, the actor asks early for
+    /// those that it connects with, so that a test can tell by them which record is about which socket.
     pub fn start<S: AsRef<OsStr>>(netns: &Netns, steps: impl IntoIterator<Item = S>) -> Self {
         let mut command = Command::new(crate::programs::actor());
+        if scenario::current() == Scenario::NoSockOps {
+            command.env("TRACER_EARLY_COOKIES", "1");
+        }
+        Self::spawn(netns, command, steps)
+    }
+
+    /// As [`Self::start`]; nobody asks for a cookie, as with ordinary programs.
+    pub fn start_ordinary<S: AsRef<OsStr>>(netns: &Netns, steps: impl IntoIterator<Item = S>) -> Self {
+        Self::spawn(netns, Command::new(crate::programs::actor()), steps)
+    }
+
+    fn spawn<S: AsRef<OsStr>>(
+        netns: &Netns,
+        mut command: Command,
+        steps: impl IntoIterator<Item = S>,
+    ) -> Self {
         command.args(steps).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = netns.enter(|| command.spawn()).expect("the actor can be started");
         let stdin = child.stdin.take();
@@ -30,6 +49,7 @@ impl Actor {
         std::thread::spawn(move || {
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {
                 let report = serde_json::from_str(&line).unwrap_or_else(|_| panic!("actor said {line:?}"));
+                remember_ports(&report);
                 if send.send(report).is_err() {
                     break;
                 }
@@ -91,6 +111,18 @@ impl Drop for Actor {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// Where the tracer cannot ask for cookies, a socket that was accepted is known by its ports.
+fn remember_ports(report: &Value) {
+    let number = |name| report.get(name).and_then(Value::as_u64);
+    let (Some(cookie), Some(port), Some(peer)) = (number("cookie"), number("port"), number("peer_port"))
+    else {
+        return;
+    };
+    if scenario::current() == Scenario::NoSockOps && peer != 0 {
+        record::know_by_ports(cookie, port, peer);
     }
 }
 

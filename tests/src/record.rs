@@ -1,6 +1,8 @@
 //! Reads fields of records.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
 
 use base64::Engine as _;
 use serde_json::Value;
@@ -29,11 +31,32 @@ pub fn action(record: &Value) -> &str {
     text(record, "event.action")
 }
 
+/// `OWN_NUMBER` of the programs' ABI: a number of their own, because they could not ask for the socket's cookie.
+const OWN_NUMBER: u64 = 1 << 63;
+
+/// Local and remote port of sockets, by cookie ([`know_by_ports`]).
+static PORTS: Mutex<BTreeMap<u64, (u64, u64)>> = Mutex::new(BTreeMap::new());
+
+/// Lets [`is_flow`] know an accepted socket by its ports, where the tracer numbers it itself.
+pub fn know_by_ports(cookie: u64, local: u64, remote: u64) {
+    PORTS.lock().unwrap_or_else(PoisonError::into_inner).insert(cookie, (local, remote));
+}
+
 /// Whether the record is about the socket with this cookie.
 #[must_use]
 pub fn is_flow(record: &Value, cookie: u64) -> bool {
     // Of UDP, a third part tells the peer.
-    text(record, "flow.id").split('-').nth(1).is_some_and(|hex| hex == format!("{cookie:x}"))
+    let number = text(record, "flow.id").split('-').nth(1).and_then(|hex| u64::from_str_radix(hex, 16).ok());
+    match number {
+        Some(number) if number & OWN_NUMBER != 0 => {
+            let ports = PORTS.lock().unwrap_or_else(PoisonError::into_inner).get(&cookie).copied();
+            text(record, "network.direction") == "ingress"
+                && text(record, "network.transport") == "tcp"
+                && ports.is_some()
+                && at(record, "destination.port").as_u64().zip(at(record, "source.port").as_u64()) == ports
+        }
+        number => number == Some(cookie),
+    }
 }
 
 /// Community ID v1, seed 0, worked out from its specification

@@ -11,6 +11,8 @@ pub enum Scenario {
     NoKprobes,
     /// The kernel shows no type information.
     NoBtf,
+    /// `sock_ops` programs are forbidden to the tracer, as if the kernel refused them.
+    NoSockOps,
 }
 
 /// The scenario of this run.
@@ -24,6 +26,7 @@ pub fn current() -> Scenario {
         Ok("android-like") => Scenario::AndroidLike,
         Ok("no-kprobes") => Scenario::NoKprobes,
         Ok("no-btf") => Scenario::NoBtf,
+        Ok("no-sock-ops") => Scenario::NoSockOps,
         Ok(other) => panic!("TRACER_SCENARIO={other}: there is no such scenario"),
     }
 }
@@ -33,10 +36,17 @@ pub fn current() -> Scenario {
 pub fn arguments() -> &'static [&'static str] {
     match current() {
         Scenario::NoKprobes => &["--hooks", "no-kprobe"],
+        Scenario::NoSockOps => &["--hooks", "no-sock_ops"],
         // The guest's first process hides it; elsewhere the tracer is told to do without.
         Scenario::NoBtf if has_btf() => &["--hooks", "no-btf"],
         Scenario::Plain | Scenario::AndroidLike | Scenario::NoBtf => &[],
     }
+}
+
+/// What records call the way in which TCP connections are seen.
+#[must_use]
+pub fn tcp_method() -> &'static str {
+    if current() == Scenario::NoSockOps { "inet_sock_set_state" } else { "sock_ops" }
 }
 
 /// Whether the kernel shows its type information.

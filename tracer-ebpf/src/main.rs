@@ -11,6 +11,7 @@ mod emit;
 mod identity;
 mod maps;
 mod tcp;
+mod tcp_states;
 mod tcp_unmarked;
 mod udp;
 mod udp_hooks;
@@ -35,6 +36,13 @@ pub fn tracer_sock_ops(ctx: SockOpsContext) -> u32 {
 #[raw_tracepoint(tracepoint = "inet_sock_set_state")]
 pub fn tracer_set_state(ctx: RawTracePointContext) -> i32 {
     tcp_unmarked::observe(&ctx);
+    0
+}
+
+/// Hook: as [`tracer_set_state`]; instead of it and [`tracer_sock_ops`] where the kernel refuses the latter.
+#[raw_tracepoint(tracepoint = "inet_sock_set_state")]
+pub fn tracer_states(ctx: RawTracePointContext) -> i32 {
+    tcp_states::observe(&ctx);
     0
 }
 

@@ -2,7 +2,9 @@
 
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
-use tracer_ebpf::abi::{Config, Counter, Identity, KIND_COUNT, Meeting, Peek, UdpFlow, UdpKey, UdpSocket};
+use tracer_ebpf::abi::{
+    Config, Counter, Identity, KIND_COUNT, Meeting, Peek, TcpNumber, UdpFlow, UdpKey, UdpSocket,
+};
 
 /// Set by user space before the load; constant for the verifier, which then drops the branches not taken.
 #[unsafe(no_mangle)]
@@ -31,6 +33,11 @@ pub static UDP_SOCKETS: HashMap<u64, UdpSocket> = HashMap::with_max_entries(UDP_
 /// Tasks that bound a UDP socket, by its cookie. The oldest makes room: then a process is not named, no more.
 #[map]
 pub static UDP_BINDERS: LruHashMap<u64, Identity> = LruHashMap::with_max_entries(4096, 0);
+
+/// Numbers of TCP sockets by their address in the kernel, where `sock_ops` programs cannot be attached. User space makes it
+/// larger then (`TCP_NUMBERS_MOST`): its memory is taken at the load, because programs at tracepoints must not allocate.
+#[map]
+pub static TCP_NUMBERS: LruHashMap<u64, TcpNumber> = LruHashMap::with_max_entries(1, 0);
 
 /// What the calibrating programs have copied, on kernels without BTF.
 #[map]

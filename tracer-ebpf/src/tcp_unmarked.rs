@@ -16,7 +16,7 @@ use crate::maps::config;
 use crate::tcp::{AF_INET, Address, Closing, MAPPED, netns_of, unwanted, write_ending};
 
 /// include/uapi/linux/in.h
-const IPPROTO_TCP: u16 = 6;
+pub const IPPROTO_TCP: u16 = 6;
 
 #[inline(always)]
 pub fn observe(ctx: &RawTracePointContext) {
@@ -35,22 +35,23 @@ pub fn observe(ctx: &RawTracePointContext) {
     if protocol.value != IPPROTO_TCP || !flags.is_known() || is_marked || cookie.value == 0 {
         return;
     }
-    ended(sk, cookie.value, old_state);
-}
-
-#[inline(always)]
-fn ended(sk: u64, cookie: u64, old_state: u16) {
-    let is_v4 = u32::from(read::<u16>(sk, config!(offsets.sock_family)).value) == AF_INET;
-    let remote = address(sk, is_v4, config!(offsets.sock_daddr), config!(offsets.sock_v6_daddr));
-    if unwanted(remote) {
+    if unwanted(remote_of(sk)) {
         return;
     }
     let kind = if old_state == tcp_state::SYN_SENT { KIND_TCP_FAILED } else { KIND_TCP_CLOSE };
+    ended(sk, cookie.value, kind, old_state);
+}
+
+/// Tells of the end of the socket at address `sk`.
+#[inline(always)]
+pub fn ended(sk: u64, cookie: u64, kind: u16, old_state: u16) {
+    let remote = remote_of(sk);
     let Some(mut entry) = reserve::<TcpEnd>(kind) else { return };
     let out = entry.as_mut_ptr();
     set!(out.cookie = cookie);
     // SAFETY: a part of the reserved entry.
-    write_tuple(unsafe { &raw mut (*out).tuple }, sk, is_v4, remote);
+    let tuple = unsafe { &raw mut (*out).tuple };
+    write_tuple(tuple, sk, remote, past_port(sk));
     set!(out.bytes_received = read::<u64>(sk, config!(offsets.tcp_bytes_received)).value);
     set!(out.bytes_acked = read::<u64>(sk, config!(offsets.tcp_bytes_acked)).value);
     set!(out.segs_in = read::<u32>(sk, config!(offsets.tcp_segs_in)).value);
@@ -63,6 +64,16 @@ fn ended(sk: u64, cookie: u64, old_state: u16) {
 }
 
 #[inline(always)]
+fn is_v4(sk: u64) -> bool {
+    u32::from(read::<u16>(sk, config!(offsets.sock_family)).value) == AF_INET
+}
+
+#[inline(always)]
+pub fn remote_of(sk: u64) -> Address {
+    address(sk, is_v4(sk), config!(offsets.sock_daddr), config!(offsets.sock_v6_daddr))
+}
+
+#[inline(always)]
 fn address(sk: u64, is_v4: bool, v4: u32, v6: u32) -> Address {
     if is_v4 {
         return [0, 0, MAPPED, read::<u32>(sk, v4).value];
@@ -70,12 +81,26 @@ fn address(sk: u64, is_v4: bool, v4: u32, v6: u32) -> Address {
     read::<Address>(sk, v6).value
 }
 
+/// The local port; 0 while the socket has none.
 #[inline(always)]
-fn write_tuple(out: *mut Tuple, sk: u64, is_v4: bool, remote: Address) {
-    let local = address(sk, is_v4, config!(offsets.sock_rcv_saddr), config!(offsets.sock_v6_rcv_saddr));
+pub fn local_port(sk: u64) -> u16 {
+    read::<u16>(sk, config!(offsets.sock_num)).value
+}
+
+/// The local port, also when the socket has just given it back. Not for a socket that begins to connect: it may be the one
+/// of an earlier attempt.
+#[inline(always)]
+pub fn past_port(sk: u64) -> u16 {
+    let port = local_port(sk);
+    if port != 0 { port } else { read::<u16>(sk, config!(offsets.inet_sport)).value.swap_bytes() }
+}
+
+#[inline(always)]
+pub fn write_tuple(out: *mut Tuple, sk: u64, remote: Address, local_port: u16) {
+    let local = address(sk, is_v4(sk), config!(offsets.sock_rcv_saddr), config!(offsets.sock_v6_rcv_saddr));
     set!(out.local as Address = local);
     set!(out.remote as Address = remote);
-    set!(out.local_port = read::<u16>(sk, config!(offsets.sock_num)).value);
+    set!(out.local_port = local_port);
     set!(out.remote_port = read::<u16>(sk, config!(offsets.sock_dport)).value.swap_bytes());
     set!(out.netns = netns_of(sk));
 }

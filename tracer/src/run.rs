@@ -108,7 +108,7 @@ async fn follow(
             () = until(session.next_stats()) => session.tell_stats(),
             () = until(session.next_udp_look()) => session.look_at_udp(),
             reloaded = reloader.next() => session.apply(reloaded),
-            census = census_taker.next() => session.compare(&census, false),
+            census = census_taker.next() => session.compare(census, false),
             guard = ring.readable_mut() => {
                 let mut guard = guard?;
                 match session.drain() {

@@ -8,10 +8,11 @@ use std::{
     io::{BufRead as _, BufReader},
     path::PathBuf,
     process::{Command, ExitCode, Stdio},
+    thread,
     time::Instant,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use clap::Args;
 
 use crate::{
@@ -20,7 +21,7 @@ use crate::{
     counts::{Counter, Counts},
     setup::{self, Group},
     shell,
-    vm::{self, Scenario, Series},
+    vm::{self, Programs, Scenario, Series},
     workspace::{self, Executable},
 };
 
@@ -62,27 +63,49 @@ pub fn run(args: &TestArgs) -> Result<ExitCode> {
             build::tracer(Arch::foreign(), Profile::Release).map(drop)
         });
     } else {
-        for (kernel, arch, scenario, part) in GUESTS {
-            let filter = args
-                .filter
-                .clone()
-                .map_or_else(|| part.iter().map(|name| (*name).to_owned()).collect(), |name| vec![name]);
-            report.step(&format!("live kernel tests on {kernel}, {arch}, {scenario}"), || {
-                vm::boot_all(&vm::VmArgs::for_tests(kernel, arch, scenario, filter))
-            });
-        }
+        in_guests(args, &mut report);
     }
     report.close(begin)
 }
 
+/// The programs of the other architecture are built in what the guests of this one leave of the processors.
+fn in_guests(args: &TestArgs, report: &mut Report) {
+    let programs = Programs::build(Arch::native());
+    thread::scope(|scope| {
+        let others = scope.spawn(|| {
+            // Of this thread, and of the processes that it starts.
+            let _ = rustix::process::nice(19);
+            Programs::build(Arch::foreign())
+        });
+        in_guests_of(Arch::native(), &programs, args, report);
+        let others = others.join().unwrap_or_else(|_| Err(anyhow!("the thread that builds them panicked")));
+        in_guests_of(Arch::foreign(), &others, args, report);
+    });
+}
+
+fn in_guests_of(arch: Arch, programs: &Result<Programs>, args: &TestArgs, report: &mut Report) {
+    for (kernel, _, scenario, part) in GUESTS.into_iter().filter(|guest| guest.1 == arch) {
+        let filter = args
+            .filter
+            .clone()
+            .map_or_else(|| part.iter().map(|name| (*name).to_owned()).collect(), |name| vec![name]);
+        report.step(&format!("live kernel tests on {kernel}, {arch}, {scenario}"), || {
+            let programs =
+                programs.as_ref().map_err(|why| anyhow!("its programs were not built: {why:#}"))?;
+            vm::test_in(kernel, scenario, filter, programs)
+        });
+    }
+}
+
 /// Every kernel, architecture and scenario once, and the part of the tests that depends on these (nothing: all of them), so
 /// that a fresh clone is tested within half an hour. `cargo xtask vm --all` runs everything in every combination.
-const GUESTS: [(Series, Arch, Scenario, &[&str]); 5] = [
+const GUESTS: [(Series, Arch, Scenario, &[&str]); 6] = [
     (Series::Bookworm, Arch::X86_64, Scenario::Plain, &[]),
     (Series::Bookworm, Arch::Aarch64, Scenario::Plain, &[]),
     (Series::Bullseye, Arch::X86_64, Scenario::AndroidLike, &["tiers", "kinds", "udp", "existing", "rights"]),
     (Series::Trixie, Arch::X86_64, Scenario::NoKprobes, &["tiers", "kinds", "udp", "existing", "rights"]),
     (Series::Bullseye, Arch::X86_64, Scenario::NoBtf, &["calibration", "tiers", "kinds", "udp", "existing"]),
+    (Series::Trixie, Arch::X86_64, Scenario::NoSockOps, &["tiers", "kinds", "existing", "life"]),
 ];
 
 /// What ran so far.

@@ -70,6 +70,8 @@ pub enum Scenario {
     NoKprobes,
     /// The kernel's type information is hidden
     NoBtf,
+    /// `sock_ops` programs are forbidden to the tracer
+    NoSockOps,
 }
 
 impl Scenario {
@@ -79,6 +81,7 @@ impl Scenario {
             Self::AndroidLike => "android-like",
             Self::NoKprobes => "no-kprobes",
             Self::NoBtf => "no-btf",
+            Self::NoSockOps => "no-sock-ops",
         }
     }
 }
@@ -117,12 +120,12 @@ pub struct VmArgs {
 }
 
 impl VmArgs {
-    /// One guest for `test`.
-    pub fn for_tests(kernel: Series, arch: Arch, scenario: Scenario, filter: Vec<String>) -> Self {
+    /// For a guest of `test`.
+    fn for_tests(filter: Vec<String>) -> Self {
         Self {
-            kernel: vec![kernel],
-            arch: vec![arch],
-            scenario: vec![scenario],
+            kernel: Vec::new(),
+            arch: Vec::new(),
+            scenario: Vec::new(),
             all: false,
             write_docs: false,
             cmd: None,
@@ -171,13 +174,9 @@ pub fn boot_all(args: &VmArgs) -> Result<Counts> {
         for (&series, &scenario) in
             kernels.iter().flat_map(|series| scenarios.iter().map(move |scenario| (series, scenario)))
         {
-            let name = format!("{series}-{} {scenario}", arch.debian());
-            let begin = Instant::now();
-            let (outcome, console) =
-                boot(args, series, arch, scenario, &programs).with_context(|| format!("guest {name}"))?;
-            shell::say(format!("guest {name}: {outcome} in {}", shell::took(begin.elapsed())));
+            let (outcome, cell) = boot(args, series, scenario, &programs)?;
             counts += outcome;
-            cells.push(Cell::new(series.version(), arch.debian(), scenario.name(), &console));
+            cells.push(cell);
         }
     }
     if let Some(table) = compatibility::kinds_table(&cells) {
@@ -189,8 +188,26 @@ pub fn boot_all(args: &VmArgs) -> Result<Counts> {
     Ok(counts)
 }
 
+/// One guest for `test`, with programs that are there already.
+///
+/// # Errors
+/// When the guest cannot be prepared; what goes wrong inside it is counted.
+pub fn test_in(
+    series: Series,
+    scenario: Scenario,
+    filter: Vec<String>,
+    programs: &Programs,
+) -> Result<Counts> {
+    let (counts, cell) = boot(&VmArgs::for_tests(filter), series, scenario, programs)?;
+    if let Some(table) = compatibility::kinds_table(&[cell]) {
+        println!("\n{table}");
+    }
+    Ok(counts)
+}
+
 /// The programs that go into a guest.
 pub struct Programs {
+    arch: Arch,
     pub tracer: PathBuf,
     pub init: PathBuf,
     /// `(name, file)` of the other programs of the tests, for example the actor that makes connections.
@@ -200,7 +217,11 @@ pub struct Programs {
 }
 
 impl Programs {
-    fn build(arch: Arch) -> Result<Self> {
+    /// Builds them, as they are shipped.
+    ///
+    /// # Errors
+    /// When something to build with is missing, or the build fails.
+    pub fn build(arch: Arch) -> Result<Self> {
         let tracer = build::tracer(arch, Profile::Release)?;
         shell::say(format!("sha256 {}  {}", dist::sha256_of(&tracer)?, tracer.display()));
         let mut cargo = build::cargo_static(arch, "test")?;
@@ -220,6 +241,7 @@ impl Programs {
         }
         helpers.sort();
         Ok(Self {
+            arch,
             tracer,
             init: init.context("the package tracer-tests has no program `init`")?,
             helpers,
@@ -228,14 +250,25 @@ impl Programs {
     }
 }
 
+/// What it ran, and what that says about this kernel.
+fn boot(args: &VmArgs, series: Series, scenario: Scenario, programs: &Programs) -> Result<(Counts, Cell)> {
+    let arch = programs.arch;
+    let name = format!("{series}-{} {scenario}", arch.debian());
+    let begin = Instant::now();
+    let (counts, console) =
+        run_guest(args, series, scenario, programs).with_context(|| format!("guest {name}"))?;
+    shell::say(format!("guest {name}: {counts} in {}", shell::took(begin.elapsed())));
+    Ok((counts, Cell::new(series.version(), arch.debian(), scenario.name(), &console)))
+}
+
 /// What it ran, and what it printed.
-fn boot(
+fn run_guest(
     args: &VmArgs,
     series: Series,
-    arch: Arch,
     scenario: Scenario,
     programs: &Programs,
 ) -> Result<(Counts, Vec<String>)> {
+    let arch = programs.arch;
     let kernel = kernel::obtain(series, arch, args.refresh)?;
     let manifest = manifest(args, scenario, programs)?;
     let image = initramfs::pack(&kernel, programs, &manifest)?;
@@ -289,6 +322,7 @@ mod tests {
 
     fn programs() -> Programs {
         Programs {
+            arch: Arch::X86_64,
             tracer: "t".into(),
             init: "i".into(),
             helpers: vec![("actor".into(), "a".into())],
@@ -297,12 +331,7 @@ mod tests {
     }
 
     fn args(filter: Option<&str>) -> VmArgs {
-        VmArgs::for_tests(
-            Series::Bookworm,
-            Arch::X86_64,
-            Scenario::Plain,
-            filter.map(str::to_owned).into_iter().collect(),
-        )
+        VmArgs::for_tests(filter.map(str::to_owned).into_iter().collect())
     }
 
     #[test]

@@ -20,6 +20,7 @@ use rustix::{
     process::{WaitOptions, wait},
     system::{RebootCommand, finit_module, reboot},
 };
+use tracer_tests::bpf::TagMap;
 use tracer_tests::netd::Netd;
 
 /// `(file system, where)`; in the order in which they are mounted.
@@ -74,7 +75,8 @@ fn run() -> Result<i32> {
     }
     // As long as this process lives, and it never ends.
     let _held = if is_scenario("android-like") {
-        Some(Netd::hold().context("could not hold the hooks that netd takes")?)
+        let netd = Netd::hold().context("could not hold the hooks that netd takes")?;
+        Some((netd, TagMap::pin(Path::new("/")).context("could not pin a map of tags as netd does")?))
     } else {
         None
     };

@@ -88,8 +88,10 @@ pub struct Offsets {
     pub skb_transport_header: u32,
     /// `skb_shared_info.gso_segs`, u16.
     pub shinfo_gso_segs: u32,
+    /// `inet_sock.inet_sport`, the local port in network byte order: stays when `sock_num` is taken away.
+    pub inet_sport: u32,
 }
-pin_layout!(Offsets, 160, { task_pid: 0, cred_uid: 28, sock_uid: 32, tcp_snd_una: 120, shinfo_gso_segs: 156 });
+pin_layout!(Offsets, 164, { task_pid: 0, cred_uid: 28, sock_uid: 32, tcp_snd_una: 120, inet_sport: 160 });
 
 impl Offsets {
     pub const UNKNOWN: Self = Self {
@@ -133,6 +135,7 @@ impl Offsets {
         skb_network_header: OFFSET_UNKNOWN,
         skb_transport_header: OFFSET_UNKNOWN,
         shinfo_gso_segs: OFFSET_UNKNOWN,
+        inet_sport: OFFSET_UNKNOWN,
     };
 }
 
@@ -146,7 +149,7 @@ pub struct Config {
     /// 1: `bpf_ktime_get_boot_ns` exists (kernel 5.8+); 0: `boot_ns` is `CLOCK_MONOTONIC`, suspend excluded.
     pub boot_clock: u32,
 }
-pin_layout!(Config, 168, { offsets: 0, include_loopback: 160, boot_clock: 164 });
+pin_layout!(Config, 172, { offsets: 0, include_loopback: 164, boot_clock: 168 });
 
 impl Config {
     /// Nothing known, nothing wanted: what the object file carries until user space overrides it.

@@ -162,3 +162,21 @@ pin_layout!(TcpEnd, 112, {
     header: 0, cookie: 16, tuple: 24, bytes_received: 64, bytes_acked: 72, segs_in: 80, segs_out: 84, srtt_us: 88,
     retransmits: 92, owner_uid: 96, error: 100, known: 104, old_state: 108, fin: 110,
 });
+
+/// Set in a socket's number when it is not its cookie but one of the programs' own: the socket had no cookie yet, and
+/// neither kprobes nor tracepoints can give it one.
+pub const OWN_NUMBER: u64 = 1 << 63;
+
+/// TCP sockets that are numbered at the same time, where that is needed: as many as `tracer` follows unless told otherwise.
+pub const TCP_NUMBERS_MOST: u32 = 65_536;
+
+/// What the programs at the tracepoint know of a TCP socket.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TcpNumber {
+    /// Socket cookie, or a number with [`OWN_NUMBER`]: the same in all events of this socket. 0: not known.
+    pub number: u64,
+    /// 1: somebody connected to us.
+    pub is_accepted: u64,
+}
+pin_layout!(TcpNumber, 16, { number: 0, is_accepted: 8 });

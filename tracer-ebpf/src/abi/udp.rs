@@ -15,10 +15,6 @@ pub const KIND_UDP_RELEASE: u16 = 9;
 /// Never an event: counts datagrams that found no room in the map (`lost`), and those over loopback (`skipped`).
 pub const KIND_UDP_DATAGRAM: u16 = 10;
 
-/// Set in a socket's number when it is not its cookie but one of the programs' own: the socket had no cookie yet, and
-/// kprobes cannot give it one.
-pub const OWN_NUMBER: u64 = 1 << 63;
-
 /// Bytes of the first datagram that are copied.
 pub const PAYLOAD_BYTES: usize = 16;
 

@@ -5,8 +5,10 @@
 pub mod community_id;
 pub mod end;
 pub mod listeners;
+pub mod numbers;
 pub mod state;
 pub mod table;
 
+pub use numbers::Numbers;
 pub use state::{Flow, Progress};
 pub use table::FlowTable;

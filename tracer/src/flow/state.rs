@@ -96,6 +96,17 @@ impl Flow {
         }
     }
 
+    /// Takes both ends from an event that knows more of them: the local address of a socket bound to "any", and on some
+    /// ways also its port, are decided after the connect.
+    pub(super) fn learn_ends(&mut self, event: &Event) {
+        if self.tuple != event.tuple {
+            let known = Self::new(event, self.progress, self.direction);
+            self.tuple = known.tuple;
+            self.community = known.community;
+            self.places = None;
+        }
+    }
+
     /// Takes an owner from the socket itself, unless one is known.
     pub(super) fn set_owner(&mut self, uid: Option<u32>, source: OwnerSource) {
         if self.owner.is_none() && uid.is_some() {

@@ -4,12 +4,12 @@
 //! they carry. When the table is full, the flow that nothing was heard of for the longest time makes room and is
 //! handed out, so that the stream can say so.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use lru::LruCache;
 
 use crate::clock::BootTime;
-use crate::event::{Counters, Datagrams, Event, FirstDatagram, FlowKey, LastDatagrams, What};
+use crate::event::{Counters, Datagrams, Event, FirstDatagram, FlowKey, LastDatagrams, Tuple, What};
 use crate::record::{Direction, Method, OwnerSource, ProcessSource, Transport};
 
 use super::listeners::Listeners;
@@ -32,8 +32,10 @@ pub struct FlowTable {
     existing: usize,
     /// Connected UDP sockets in the kernel's list are flows.
     lists_udp: bool,
+    /// What tells of TCP connections.
+    tcp_method: Method,
     /// Flows that ended, while somebody wants to know.
-    ended: Option<HashSet<FlowKey>>,
+    ended: Option<HashMap<FlowKey, Tuple>>,
 }
 
 /// What one event did to the table.
@@ -55,6 +57,7 @@ impl FlowTable {
             evicted: 0,
             existing: 0,
             lists_udp: false,
+            tcp_method: Method::SockOps,
             ended: None,
         }
     }
@@ -63,6 +66,12 @@ impl FlowTable {
     #[must_use]
     pub fn listing_udp(self, lists_udp: bool) -> Self {
         Self { lists_udp, ..self }
+    }
+
+    /// What tells of TCP connections, unless it is a `sock_ops` program.
+    #[must_use]
+    pub fn seeing_tcp_by(self, tcp_method: Method) -> Self {
+        Self { tcp_method, ..self }
     }
 
     /// Number of open flows.
@@ -86,6 +95,11 @@ impl FlowTable {
     #[must_use]
     pub fn evicted(&self) -> u64 {
         self.evicted
+    }
+
+    /// The open flows.
+    pub fn all(&self) -> impl Iterator<Item = &Flow> {
+        self.flows.iter().map(|(_, flow)| flow)
     }
 
     /// Whether a TCP connection is open that only the kernel's list of sockets told of.
@@ -131,11 +145,11 @@ impl FlowTable {
 
     /// Begins to remember which flows end.
     pub fn remember_ended(&mut self) {
-        self.ended = Some(HashSet::new());
+        self.ended = Some(HashMap::new());
     }
 
-    /// The flows that ended since [`Self::remember_ended`]; stops remembering.
-    pub fn take_ended(&mut self) -> HashSet<FlowKey> {
+    /// The flows that ended since [`Self::remember_ended`], with their ends; stops remembering.
+    pub fn take_ended(&mut self) -> HashMap<FlowKey, Tuple> {
         self.ended.take().unwrap_or_default()
     }
 
@@ -206,7 +220,7 @@ impl FlowTable {
             What::Released(last) | What::Ended(last, _) => Some(self.end_datagrams(event, last)),
             What::AllReleased => None,
             What::Connect(identity) => {
-                let mut flow = Flow::new(event, Progress::Connecting, Some(Direction::Egress));
+                let mut flow = self.begin(event, Progress::Connecting, Some(Direction::Egress));
                 flow.opened = Some(event.at);
                 flow.set_opener(identity);
                 self.insert(flow)
@@ -215,7 +229,7 @@ impl FlowTable {
                 flow.set_owner(ready.owner, OwnerSource::SkUid);
             }),
             What::Accept(ready) => {
-                let mut flow = Flow::new(event, Progress::Established, Some(Direction::Ingress));
+                let mut flow = self.begin(event, Progress::Established, Some(Direction::Ingress));
                 flow.opened = Some(event.at);
                 flow.set_owner(ready.owner, OwnerSource::SkUid);
                 (flow.identity, flow.process_source) = self.listeners.find(&event.tuple, ready.owner).unzip();
@@ -232,6 +246,10 @@ impl FlowTable {
         event.transport == Transport::Udp && !(is_connected && self.lists_udp)
     }
 
+    fn begin(&self, event: &Event, progress: Progress, direction: Option<Direction>) -> Flow {
+        Flow { method: self.tcp_method, ..Flow::new(event, progress, direction) }
+    }
+
     fn continue_or_begin(
         &mut self,
         event: &Event,
@@ -239,20 +257,14 @@ impl FlowTable {
         change: impl FnOnce(&mut Flow),
     ) -> Option<Step<'_>> {
         if self.flows.get(&event.key()).is_none() {
-            let mut flow = Flow::new(event, Progress::Established, Some(direction));
+            let mut flow = self.begin(event, Progress::Established, Some(direction));
             change(&mut flow);
             return self.insert(flow);
         }
         let flow = self.flows.get_mut(&event.key())?;
         flow.progress = Progress::Established;
         flow.heard = event.at;
-        // The local address of a socket bound to "any" is known only now.
-        if flow.tuple != event.tuple {
-            let known = Flow::new(event, flow.progress, flow.direction);
-            flow.tuple = known.tuple;
-            flow.community = known.community;
-            flow.places = None;
-        }
+        flow.learn_ends(event);
         change(flow);
         Some(Step { flow, evicted: None })
     }
@@ -282,7 +294,8 @@ impl FlowTable {
     }
 
     fn end(&mut self, event: &Event, direction: Option<Direction>, owner: Option<u32>) -> Step<'_> {
-        self.end_of(event, owner, |event| Flow::new(event, Progress::Ended, direction))
+        let method = self.tcp_method;
+        self.end_of(event, owner, |event| Flow { method, ..Flow::new(event, Progress::Ended, direction) })
     }
 
     fn end_datagrams(&mut self, event: &Event, last: &LastDatagrams) -> Step<'_> {
@@ -298,8 +311,11 @@ impl FlowTable {
         let known = self.flows.pop(&event.key());
         self.left(known.as_ref());
         let mut flow = known.unwrap_or_else(|| otherwise(event));
+        if flow.tuple.local_port == 0 {
+            flow.learn_ends(event);
+        }
         if let Some(ended) = &mut self.ended {
-            ended.insert(event.key());
+            ended.insert(event.key(), flow.tuple);
         }
         flow.progress = Progress::Ended;
         flow.set_owner(owner, OwnerSource::SkUid);

@@ -8,30 +8,24 @@ use std::fs::File;
 use std::io;
 
 use aya::maps::{Map, MapData, PerCpuArray, RingBuf};
+use aya::programs::ProgramError;
 use aya::programs::raw_trace_point::RawTracePointLinkId;
-use aya::programs::{CgroupAttachMode, ProgramError, RawTracePoint, SockOps};
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use thiserror::Error;
-use tracer_ebpf::abi::{Config, OFFSET_UNKNOWN, Offsets};
+use tracer_ebpf::abi::{Config, Offsets, TCP_NUMBERS_MOST};
 
 use super::calibrate::calibrate;
 use super::counters::Counters;
 use super::features::{CgroupRoot, Features};
-use super::hooks::{HookKind, Hooks};
+use super::hooks::Hooks;
 use super::missed::missed;
 use super::offsets::Found;
+use super::tcp::{self, TcpWatch};
 use super::udp::{self, UdpWatch};
 use crate::record::HookObject;
 
 /// The object file with the programs, built by `build.rs`.
 pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tracer-programs.o"));
-
-const PROGRAM: &str = "tracer_sock_ops";
-const SET_STATE: &str = "tracer_set_state";
-/// The programs for TCP.
-pub(super) const PROGRAMS: [&str; 2] = [PROGRAM, SET_STATE];
-/// The raw tracepoint of [`SET_STATE`].
-const SET_STATE_HOOK: &str = "inet_sock_set_state";
 
 #[derive(Debug, Error)]
 pub enum AttachError {
@@ -99,17 +93,18 @@ pub struct Attached {
     set_state: Option<RawTracePointLinkId>,
     /// Why their ends cannot be watched.
     pub ends_refused: Option<AttachError>,
+    pub tcp: TcpWatch,
     pub udp: UdpWatch,
     /// Where the programs find the kernel's fields.
     pub found: Found,
 }
 
 impl Attached {
-    /// Watches the ends of connections that were open before the start, unless the kernel refused that before. Where it
-    /// does, they are noticed later, in the list of open sockets.
+    /// Watches the ends of connections that were open before the start, unless they are watched anyway, or the kernel
+    /// refused that before. Where it does, they are noticed later, in the list of open sockets.
     pub fn watch_existing(&mut self) {
-        if self.set_state.is_none() && self.ends_refused.is_none() {
-            match self.ebpf.as_mut().map(attach_set_state) {
+        if self.tcp.tier != tcp::STATES && self.set_state.is_none() && self.ends_refused.is_none() {
+            match self.ebpf.as_mut().map(tcp::attach_set_state) {
                 Some(Ok(link)) => self.set_state = Some(link),
                 Some(Err(error)) => self.ends_refused = Some(error),
                 None => {}
@@ -125,7 +120,7 @@ impl Attached {
             let run_ns = u64::try_from(info.run_time().as_nanos()).unwrap_or(u64::MAX);
             (info.run_count() > 0).then_some(HookObject { name, runs: info.run_count(), run_ns })
         };
-        PROGRAMS.into_iter().chain(udp::PROGRAMS).filter_map(cost).collect()
+        tcp::PROGRAMS.into_iter().chain(udp::PROGRAMS).filter_map(cost).collect()
     }
 
     /// Runs that the kernel left out so far, by program.
@@ -136,11 +131,8 @@ impl Attached {
 
     /// Ends [`Self::watch_existing`]: the hook costs time at every state change of every socket.
     pub fn leave_existing(&mut self) {
-        let Some(link) = self.set_state.take() else { return };
-        let program = self.ebpf.as_mut().and_then(|ebpf| ebpf.program_mut(SET_STATE));
-        if let Some(Ok::<&mut RawTracePoint, _>(program)) = program.map(TryInto::try_into) {
-            // Fails only for a link that is not there.
-            let _ = program.detach(link);
+        if let (Some(link), Some(ebpf)) = (self.set_state.take(), &mut self.ebpf) {
+            tcp::detach_set_state(ebpf, link);
         }
     }
 
@@ -149,16 +141,6 @@ impl Attached {
         self.set_state = None;
         self.ebpf = None;
     }
-}
-
-fn attach_set_state(ebpf: &mut Ebpf) -> Result<RawTracePointLinkId, AttachError> {
-    let refused_attach = |error: ProgramError| AttachError::Refused { program: SET_STATE, error };
-    let program = ebpf.program_mut(SET_STATE).ok_or(AttachError::Object(SET_STATE))?;
-    let program: &mut RawTracePoint = program.try_into().map_err(refused_attach)?;
-    if program.fd().is_err() {
-        program.load().map_err(|error| refused(SET_STATE, error))?;
-    }
-    program.attach(SET_STATE_HOOK).map_err(refused_attach)
 }
 
 /// Loads and attaches everything, the hook for connections that are open already included.
@@ -170,20 +152,9 @@ pub fn attach(features: &Features, root: &CgroupRoot, settings: &Settings) -> Re
         Ok(found) if settings.hooks.allow_btf() => found.clone(),
         _ => calibrate(root, &settings.hooks),
     };
-    let mut ebpf = load(found.offsets, settings)?;
-    let program = ebpf.program_mut(PROGRAM).ok_or(AttachError::Object(PROGRAM))?;
-    let program: &mut SockOps =
-        program.try_into().map_err(|error| AttachError::Refused { program: PROGRAM, error })?;
-    program.load().map_err(|error| refused(PROGRAM, error))?;
-
-    let path = root.path.display().to_string();
-    let cgroup = File::open(&root.path).map_err(|error| AttachError::Cgroup { root: path.clone(), error })?;
-    // `Single` means flags 0 for a link, and a link always stands beside others (docs/decisions/0003-links.md).
-    program.attach(&cgroup, CgroupAttachMode::Single).map_err(|error| AttachError::Attach {
-        program: PROGRAM,
-        root: path,
-        error: causes(&error),
-    })?;
+    let cgroup = File::open(&root.path)
+        .map_err(|error| AttachError::Cgroup { root: root.path.display().to_string(), error })?;
+    let (mut ebpf, tcp) = attach_tcp(&cgroup, root, settings, &found)?;
     let udp = udp::attach(&mut ebpf, &cgroup, settings, &found);
     #[cfg(feature = "kernel-log")]
     start_kernel_log(&mut ebpf);
@@ -194,7 +165,8 @@ pub fn attach(features: &Features, root: &CgroupRoot, settings: &Settings) -> Re
         counters: Counters::new(counters.ok_or(AttachError::Object("COUNTERS"))?),
         ebpf: Some(ebpf),
         set_state: None,
-        ends_refused: refuse_ends(settings, &found.offsets),
+        ends_refused: tcp::refuse_states(settings, &found.offsets),
+        tcp,
         udp,
         found,
     };
@@ -202,49 +174,37 @@ pub fn attach(features: &Features, root: &CgroupRoot, settings: &Settings) -> Re
     Ok(attached)
 }
 
-/// Why the ends of connections that were open before the start are not watched.
-fn refuse_ends(settings: &Settings, offsets: &Offsets) -> Option<AttachError> {
-    if !settings.hooks.allow(HookKind::Tracepoint) {
-        return Some(AttachError::Forbidden);
+fn attach_tcp(
+    cgroup: &File,
+    root: &CgroupRoot,
+    settings: &Settings,
+    found: &Found,
+) -> Result<(Ebpf, TcpWatch), AttachError> {
+    let mut ebpf = load(found.offsets, settings, 1)?;
+    match tcp::attach_sock_ops(&mut ebpf, cgroup, root, settings) {
+        Ok(()) => {
+            let limits = Vec::new();
+            Ok((ebpf, TcpWatch { tier: tcp::SOCK_OPS, refused: Vec::new(), limits }))
+        }
+        // Who lacks a permission is better served by the reason than by half of the connections.
+        Err(error) if error.is_permission() => Err(error),
+        Err(error) => {
+            let mut ebpf = load(found.offsets, settings, TCP_NUMBERS_MOST)?;
+            let watch = tcp::attach_without_sock_ops(&mut ebpf, &error, settings, &found.offsets);
+            Ok((ebpf, watch))
+        }
     }
-    let needed = [
-        ("sock.sk_cookie", offsets.sock_cookie),
-        ("sock.sk_protocol", offsets.sock_protocol),
-        ("sock.sk_family", offsets.sock_family),
-        ("sock.sk_dport", offsets.sock_dport),
-        ("sock.sk_num", offsets.sock_num),
-        ("sock.sk_daddr", offsets.sock_daddr),
-        ("sock.sk_rcv_saddr", offsets.sock_rcv_saddr),
-        ("sock.sk_v6_daddr", offsets.sock_v6_daddr),
-        ("sock.sk_v6_rcv_saddr", offsets.sock_v6_rcv_saddr),
-        ("sock.sk_net", offsets.sock_net),
-        ("net.ns.inum", offsets.net_inum),
-        ("tcp_sock.bpf_sock_ops_cb_flags", offsets.tcp_cb_flags),
-        ("tcp_sock.bytes_received", offsets.tcp_bytes_received),
-        ("tcp_sock.bytes_acked", offsets.tcp_bytes_acked),
-        ("tcp_sock.segs_in", offsets.tcp_segs_in),
-        ("tcp_sock.segs_out", offsets.tcp_segs_out),
-        ("tcp_sock.snd_una", offsets.tcp_snd_una),
-        ("tcp_sock.srtt_us", offsets.tcp_srtt_us),
-        ("tcp_sock.total_retrans", offsets.tcp_total_retrans),
-    ];
-    unknown(&needed).map(AttachError::Offsets)
 }
 
-/// The names of those that are not known; nothing when all are.
-pub(super) fn unknown(needed: &[(&str, u32)]) -> Option<String> {
-    let names: Vec<_> =
-        needed.iter().filter(|(_, offset)| *offset == OFFSET_UNKNOWN).map(|(name, _)| *name).collect();
-    (!names.is_empty()).then(|| names.join(", "))
-}
-
-fn load(offsets: Offsets, settings: &Settings) -> Result<Ebpf, AttachError> {
+/// `numbers`: TCP sockets that the programs can number.
+fn load(offsets: Offsets, settings: &Settings, numbers: u32) -> Result<Ebpf, AttachError> {
     let config = Config { offsets, include_loopback: u32::from(settings.include_loopback), boot_clock: 1 };
     EbpfLoader::new()
         // The programs have no relocations against kernel types, and the kernel's BTF would cost 30 MB to parse.
         .btf(None)
         .override_global("CONFIG", config.as_bytes(), true)
         .map_max_entries("EVENTS", settings.ring_size)
+        .map_max_entries("TCP_NUMBERS", numbers)
         .load(OBJECT)
         .map_err(AttachError::Load)
 }

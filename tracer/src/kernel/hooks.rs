@@ -2,10 +2,11 @@
 
 use std::str::FromStr;
 
-/// A kind of hook that has others beside it for the same capability. `sock_ops` is not among them: without it no TCP
-/// connection is seen at all.
+/// A kind of hook that has others beside it for the same capability.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HookKind {
+    /// Programs that the kernel calls at the stations of a TCP connection.
+    SockOps,
     /// Programs for packets and sockets on the cgroup2 root.
     Cgroup,
     /// Kprobes.
@@ -17,7 +18,8 @@ pub enum HookKind {
     Btf,
 }
 
-const NAMES: [(&str, HookKind); 4] = [
+const NAMES: [(&str, HookKind); 5] = [
+    ("sock_ops", HookKind::SockOps),
     ("cgroup", HookKind::Cgroup),
     ("kprobe", HookKind::Kprobe),
     ("tracepoint", HookKind::Tracepoint),
@@ -37,7 +39,8 @@ impl FromStr for HookChoice {
     fn from_str(text: &str) -> Result<Self, String> {
         let (name, is_wanted) = text.strip_prefix("no-").map_or((text, true), |name| (name, false));
         let found = NAMES.iter().find(|(known, _)| *known == name);
-        let (_, kind) = found.ok_or("give cgroup, kprobe, tracepoint or btf, or no- and one of these")?;
+        let (_, kind) =
+            found.ok_or("give sock_ops, cgroup, kprobe, tracepoint or btf, or no- and one of these")?;
         Ok(Self { kind: *kind, is_wanted })
     }
 }
@@ -56,6 +59,12 @@ impl Hooks {
     #[must_use]
     pub fn allow_btf(&self) -> bool {
         !self.0.iter().any(|choice| choice.kind == HookKind::Btf && !choice.is_wanted)
+    }
+
+    /// Whether `sock_ops` programs may be used: only `no-sock_ops` says no.
+    #[must_use]
+    pub fn allow_sock_ops(&self) -> bool {
+        !self.0.iter().any(|choice| choice.kind == HookKind::SockOps && !choice.is_wanted)
     }
 
     /// Whether this kind may be used: it was named, or nothing was named and it was not excluded.
@@ -89,6 +98,8 @@ mod tests {
         assert!(hooks(&["cgroup", "kprobe"]).allow(HookKind::Kprobe));
         assert!(hooks(&["cgroup"]).allow_btf(), "it is no hook");
         assert!(!hooks(&["no-btf"]).allow_btf());
+        assert!(hooks(&["cgroup"]).allow_sock_ops(), "naming ways of UDP does not blind it for TCP");
+        assert!(!hooks(&["no-sock_ops"]).allow_sock_ops());
         assert!(hooks(&["no-btf"]).allow(HookKind::Kprobe));
     }
 

@@ -14,4 +14,5 @@ pub mod hooks;
 pub mod missed;
 pub mod offsets;
 pub mod plan;
+pub mod tcp;
 pub mod udp;

@@ -107,6 +107,7 @@ const ROWS: &[Row<'static>] = &[
     ("sk_buff.network_header", &[("sk_buff", &["network_header"])], |o| &mut o.skb_network_header),
     ("sk_buff.transport_header", &[("sk_buff", &["transport_header"])], |o| &mut o.skb_transport_header),
     ("skb_shared_info.gso_segs", &[("skb_shared_info", &["gso_segs"])], |o| &mut o.shinfo_gso_segs),
+    ("inet_sock.inet_sport", &[("inet_sock", &["inet_sport"])], |o| &mut o.inet_sport),
 ];
 
 /// Searches one blob for every field.

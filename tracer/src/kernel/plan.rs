@@ -9,11 +9,10 @@ use tracer_ebpf::abi::OFFSET_UNKNOWN;
 use super::attach::{AttachError, Attached};
 use super::features::{Features, NEEDED_CAPABILITIES, OLDEST_KERNEL};
 use super::offsets::{Found, Source};
+use super::tcp::{SOCK_DIAG, SOCK_OPS, TcpWatch};
 use super::udp::UdpWatch;
 use crate::record::{CapabilityObject, RefusedTier};
 
-const SOCK_OPS: &str = "sock_ops";
-const SOCK_DIAG: &str = "sock_diag";
 const SOCK_DIAG_AND_TRACEPOINT: &str = "sock_diag+inet_sock_set_state";
 const TAG_MAP: &str = "netd_cookie_tag_map";
 const BTF_OFFSET: &str = "btf_offset";
@@ -27,6 +26,7 @@ pub enum AttachResult<'a> {
     Attached {
         /// Why the ends of connections that were open before the start cannot be watched.
         ends_refused: Option<&'a AttachError>,
+        tcp: &'a TcpWatch,
         udp: &'a UdpWatch,
         /// Where the programs find the kernel's fields.
         found: &'a Found,
@@ -42,6 +42,7 @@ impl<'a> AttachResult<'a> {
     pub fn of(attached: &'a Attached) -> Self {
         Self::Attached {
             ends_refused: attached.ends_refused.as_ref(),
+            tcp: &attached.tcp,
             udp: &attached.udp,
             found: &attached.found,
         }
@@ -143,7 +144,7 @@ pub fn capabilities(features: &Features, result: &AttachResult<'_>) -> Vec<Capab
 
 fn tcp(features: &Features, result: &AttachResult<'_>, capability: &'static str) -> CapabilityObject {
     let refused = match result {
-        AttachResult::Attached { .. } => Vec::new(),
+        AttachResult::Attached { tcp, .. } => return attached_tcp(features, tcp, capability),
         AttachResult::Refused(error) => vec![RefusedTier {
             tier: SOCK_OPS,
             reason: super::attach::causes(*error),
@@ -154,15 +155,19 @@ fn tcp(features: &Features, result: &AttachResult<'_>, capability: &'static str)
             .map(|o| RefusedTier { tier: SOCK_OPS, reason: o.what.clone(), remedy: Some(o.remedy.clone()) })
             .collect(),
     };
-    let attached = refused.is_empty();
-    let mut limits = Vec::new();
+    CapabilityObject { capability, tier: None, refused, limits: Vec::new() }
+}
+
+fn attached_tcp(features: &Features, tcp: &TcpWatch, capability: &'static str) -> CapabilityObject {
+    let TcpWatch { tier, refused, limits } = tcp;
+    let mut limits = limits.clone();
     if let Ok(root) = &features.cgroup_root
-        && attached
+        && *tier == SOCK_OPS
         && !root.is_whole
     {
         limits.push("processes outside this container's part of the cgroup hierarchy".to_owned());
     }
-    CapabilityObject { capability, tier: attached.then_some(SOCK_OPS), refused, limits }
+    CapabilityObject { capability, tier: Some(tier), refused: refused.clone(), limits }
 }
 
 fn udp(result: &AttachResult<'_>) -> CapabilityObject {

@@ -11,11 +11,12 @@ use aya::programs::{
 };
 use tracer_ebpf::abi::OFFSET_UNKNOWN;
 
-use super::attach::{AttachError, Settings, causes, refused, unknown};
+use super::attach::{AttachError, Settings, causes, refused};
 use super::features::KPROBE_EVENTS;
 use super::holders::{HookType, holder};
 use super::hooks::HookKind;
 use super::offsets::Found;
+use super::tcp::unknown;
 use crate::record::RefusedTier;
 use crate::source::udp_flows::UdpFlows;
 

@@ -159,7 +159,8 @@ pub fn with_record(
             },
             direction: flow.direction,
             // Omitted until both ports are known.
-            community_id: (flow.tuple.remote_port != 0).then(|| community_id::format(&flow.community)),
+            community_id: (flow.tuple.remote_port != 0 && flow.tuple.local_port != 0)
+                .then(|| community_id::format(&flow.community)),
             rtt_us: news.rtt_us,
             retransmits: match news.figures {
                 Figures::None | Figures::Datagrams(..) => None,

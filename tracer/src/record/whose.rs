@@ -205,6 +205,8 @@ pub struct OnBehalfOf<'a> {
 pub enum Method {
     /// A `sock_ops` program saw it happen.
     SockOps,
+    /// A program at the tracepoint for changes of a socket's state saw it happen.
+    InetSockSetState,
     /// The kernel's list of open sockets.
     SockDiag,
     /// Programs for packets and sockets on the cgroup2 root saw its datagrams.

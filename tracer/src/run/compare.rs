@@ -1,17 +1,24 @@
 //! Makes the flow table equal to the kernel's list of open sockets: at the start, now and then, and after a loss.
 
+use std::collections::{HashMap, HashSet};
+
 use super::census::Census;
 use super::session::Session;
 use crate::clock::Clock;
 use crate::event::What;
+use crate::flow::Numbers;
 use crate::record::Transport;
 use crate::source::snapshot::{self, Socket};
 
 impl Session {
     /// Compares the flow table with the kernel's list of sockets: tells of connections that nothing was heard of, of what
     /// the others moved, and of those that are gone.
-    pub fn compare(&mut self, census: &Census, is_first: bool) {
-        let Census { taken, snapshot } = census;
+    pub fn compare(&mut self, mut census: Census, is_first: bool) {
+        let mut numbers = Numbers::of(self.pipeline.flows.all(), &HashMap::new());
+        for socket in census.snapshot.sockets.iter_mut().filter(|socket| socket.is_tcp_connection()) {
+            socket.cookie = numbers.find(&socket.tuple).unwrap_or(socket.cookie);
+        }
+        let Census { taken, snapshot } = &census;
         let lost_events = self.losses.need_a_census();
         self.losses.compared(*taken);
         let clock = Clock::read();
@@ -44,13 +51,19 @@ impl Session {
                 self.handle(&socket.event(*taken, What::Sample(counters)), clock);
             }
         }
-        for event in existing {
+        let mut listed: HashSet<_> = snapshot.sockets.iter().map(Socket::key).collect();
+        // Some may have been numbered since.
+        let mut numbers = Numbers::of(self.pipeline.flows.all(), &ended);
+        for mut event in existing {
+            if event.transport == Transport::Tcp {
+                event.cookie = numbers.find(&event.tuple).unwrap_or(event.cookie);
+                listed.insert(event.key());
+            }
             // A full table would only trade one connection for the other.
-            if !self.pipeline.flows.is_full() && !ended.contains(&event.key()) {
+            if !self.pipeline.flows.is_full() && !ended.contains_key(&event.key()) {
                 self.handle(&event, clock);
             }
         }
-        let listed = snapshot.sockets.iter().map(Socket::key).collect();
         for gone in self.pipeline.flows.absent(&listed, &snapshot.namespaces, *taken, lost_events) {
             self.handle(&gone, clock);
         }

@@ -22,7 +22,9 @@ use crate::kernel::attach::{self, Attached, Settings};
 use crate::kernel::features::Features;
 use crate::kernel::plan::{self, AttachResult};
 use crate::pipeline::{Lines, Pipeline, Stages};
-use crate::record::{Action, CapabilityObject, ConfigObject, HostObject, PlaceCache, StreamObject, WhoCache};
+use crate::record::{
+    Action, CapabilityObject, ConfigObject, HostObject, Method, PlaceCache, StreamObject, WhoCache,
+};
 use crate::sink::output::Output;
 use crate::sink::{Format, Pretty};
 use crate::tally::Tally;
@@ -55,7 +57,9 @@ pub fn start(config: &Config) -> Result<Session, Failure> {
         not_shown: Tally::default(),
     };
     let has_udp = attached.udp.flows.is_some();
-    let pipeline = Pipeline { flows: FlowTable::new(config.max_flows).listing_udp(!has_udp), stages };
+    let tcp = attached.tcp.method();
+    let flows = FlowTable::new(config.max_flows).listing_udp(!has_udp).seeing_tcp_by(tcp);
+    let pipeline = Pipeline { flows, stages };
     let databases = pipeline.stages.enricher.geo.databases().to_vec();
     let packages = pipeline.stages.enricher.apps.package_count();
     let mut session = Session::new(attached, pipeline, output, started, config);
@@ -79,16 +83,17 @@ pub fn start(config: &Config) -> Result<Session, Failure> {
             capabilities: &capabilities,
             geo: &databases,
             packages,
-            message: Some(if has_udp {
-                "watching TCP connections and UDP flows"
-            } else {
-                "watching TCP connections, and the list of UDP sockets"
+            message: Some(match (tcp, has_udp) {
+                (Method::SockDiag, true) => "watching UDP flows, and the list of TCP sockets",
+                (Method::SockDiag, false) => "watching the list of sockets",
+                (_, true) => "watching TCP connections and UDP flows",
+                (_, false) => "watching TCP connections, and the list of UDP sockets",
             }),
             ..StreamObject::default()
         },
     );
     session.warn(&warnings);
-    session.compare(&Census::take(), true);
+    session.compare(Census::take(), true);
     Ok(session)
 }
 

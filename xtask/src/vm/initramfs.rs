@@ -114,6 +114,7 @@ mod tests {
         let kernel =
             Kernel { package: "k".into(), image: file("image"), modules: vec![file("z.ko"), file("a.ko")] };
         let programs = Programs {
+            arch: crate::arch::Arch::X86_64,
             tracer: file("tracer"),
             init: file("init"),
             helpers: vec![("actor".into(), file("actor"))],

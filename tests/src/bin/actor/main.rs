@@ -240,6 +240,8 @@ impl State {
         if let Some(socket) = socket {
             let local: Option<SocketAddr> = net::getsockname(socket).ok().and_then(|any| any.try_into().ok());
             let _ = write!(line, ",\"port\":{}", local.map_or(0, |local| local.port()));
+            let peer: Option<SocketAddr> = net::getpeername(socket).ok().and_then(|any| any?.try_into().ok());
+            let _ = write!(line, ",\"peer_port\":{}", peer.map_or(0, |peer| peer.port()));
             let _ = write!(line, ",\"cookie\":{}", sockopt::socket_cookie(socket).map_err(text)?);
             if let Some((segments_in, segments_out, mss)) = tcp_info(socket) {
                 let _ = write!(line, ",\"segs_in\":{segments_in},\"segs_out\":{segments_out},\"mss\":{mss}");
@@ -316,6 +318,9 @@ fn text(error: impl std::fmt::Display) -> String {
 fn tcp_socket(family: AddressFamily) -> rustix::io::Result<OwnedFd> {
     let socket = net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
     sockopt::set_socket_timeout(&socket, Timeout::Recv, Some(GIVE_UP_AFTER))?;
+    if std::env::var_os("TRACER_EARLY_COOKIES").is_some() {
+        sockopt::socket_cookie(&socket)?;
+    }
     Ok(socket)
 }
 

@@ -45,6 +45,7 @@ struct Fields {
     state: Search,
     dport: Search,
     num: Search,
+    sport: Search,
     daddr: Search,
     rcv_saddr: Search,
     v6_daddr: Search,
@@ -152,6 +153,7 @@ impl Fields {
         self.uid.look(sock(memory), &marks.uid.to_ne_bytes(), 4);
         self.dport.look(common(memory), &pair.remote_port()?.to_be_bytes(), 2);
         self.num.look(common(memory), &pair.local_port()?.to_ne_bytes(), 2);
+        self.sport.look(memory, &pair.local_port()?.to_be_bytes(), 2);
         let family = if marks.is_v6 { libc::AF_INET6 } else { libc::AF_INET };
         self.family.look(common(memory), &u16::try_from(family).unwrap_or_default().to_ne_bytes(), 2);
         let established = u8::try_from(tcp_state::ESTABLISHED).unwrap_or_default();
@@ -261,6 +263,8 @@ impl Fields {
         offsets.sock_state = self.state.only();
         offsets.sock_dport = self.dport.first();
         offsets.sock_num = self.num.first();
+        // A copy in the flow of its route lies behind it.
+        offsets.inet_sport = self.sport.first();
         offsets.sock_daddr = self.daddr.first();
         offsets.sock_rcv_saddr = self.rcv_saddr.first();
         offsets.sock_v6_daddr = self.v6_daddr.first();

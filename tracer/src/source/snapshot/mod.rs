@@ -131,6 +131,12 @@ impl Socket {
         self.tuple.remote_ip().is_loopback()
     }
 
+    /// Whether it is a TCP socket that does not only wait for connections.
+    #[must_use]
+    pub fn is_tcp_connection(&self) -> bool {
+        self.transport == Transport::Tcp && !self.is_listening()
+    }
+
     /// Whether it is connected to nobody: it waits for connections, or for datagrams of anybody.
     #[must_use]
     pub fn is_listening(&self) -> bool {
