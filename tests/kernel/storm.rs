@@ -8,7 +8,7 @@ use tracer_tests::record::{action, number, text};
 use tracer_tests::tracer::Tracer;
 use tracer_tests::{DEADLINE, live};
 
-use crate::scene::{Listener, Scene, snapshot, wait_until};
+use crate::scene::{Listener, Scene, snapshot};
 
 /// Connections of the storm: `TRACER_STORM`, else 20,000.
 fn size() -> u64 {
@@ -56,12 +56,17 @@ fn every_connection_of_a_storm_is_in_the_stream_or_counted_as_lost() {
 
     let kernel = stream.counts("totals.kernel_events");
     let total = size() + 2000;
-    for kind in ["connect", "established", "accept"] {
-        assert!(kernel[kind] >= total, "{kind}: {kernel:?}");
+    // A hook that is reached while its program runs on the same processor runs nothing; the kernel counts that.
+    let missed: u64 = stream.counts("lost.missed").into_values().sum();
+    for (kind, wanted) in
+        [("connect", total), ("established", total), ("accept", total), ("close", 2 * total)]
+    {
+        assert!(kernel[kind] + missed >= wanted, "{kind}: {kernel:?}, {missed} missed");
     }
-    assert!(kernel["close"] >= 2 * total, "{kernel:?}");
-    let lost: u64 =
-        ["lost.kernel", "lost.output"].iter().flat_map(|path| stream.counts(path).into_values()).sum();
+    let lost: u64 = ["lost.kernel", "lost.output", "lost.missed"]
+        .iter()
+        .flat_map(|path| stream.counts(path).into_values())
+        .sum();
     let told = stream.records.iter().any(|record| action(record) == "loss");
     assert_eq!(told, lost > 0, "a loss is told, and only a loss");
     println!("storm of {total}: {lost} events lost, {before} KiB before, {after} KiB after");
@@ -98,7 +103,7 @@ fn connection(record: &Value) -> Connection {
 }
 
 /// Connections that the stream says are open.
-fn open_in(records: &[Value]) -> BTreeSet<Connection> {
+fn open_in(records: &[Value]) -> Vec<Connection> {
     let mut open = BTreeMap::new();
     for record in records {
         let id = text(record, "flow.id");
@@ -143,7 +148,26 @@ fn after_a_storm_with_a_ring_too_small_the_table_is_the_kernels_list() {
         .map(|record| connection(&record))
         .collect();
     assert_eq!(listed.len(), 4 * KEPT);
-    wait_until("the table is the kernel's list", || open_in(&scene.records_here()) == listed);
+    let until = Instant::now() + DEADLINE;
+    loop {
+        let mut untold = listed.clone();
+        let mut gone = open_in(&scene.records_here());
+        gone.retain(|open| !untold.remove(open));
+        // Where the port is not known at the connect, and the record that has it was lost, any port will do.
+        gone.retain(|open| {
+            let same = |listed: &&Connection| open.0.is_none() && (open.1, &open.2) == (listed.1, &listed.2);
+            let found = untold.iter().find(same).cloned();
+            !found.is_some_and(|found| untold.remove(&found))
+        });
+        if gone.is_empty() && untold.is_empty() {
+            break;
+        }
+        assert!(
+            Instant::now() < until,
+            "in the table, not in the list: {gone:?}; the other way round: {untold:?}"
+        );
+        std::thread::sleep(Duration::from_millis(100));
+    }
     drop((first, second));
     let stream = scene.stop();
     let lost = stream.counts("lost.kernel");

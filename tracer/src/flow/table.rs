@@ -289,6 +289,9 @@ impl FlowTable {
         }
         let flow = self.flows.get_mut(&event.key())?;
         flow.heard = event.at;
+        if flow.tuple.local_port == 0 {
+            flow.learn_ends(event);
+        }
         let is_first = flow.told.replace(moved).is_none();
         Some((is_first, Step { flow, evicted: None }))
     }
