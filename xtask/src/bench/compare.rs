@@ -133,7 +133,7 @@ pub fn run(plan: Plan, tracer: &Path) -> Result<Comparison> {
 }
 
 /// Who takes turns.
-const WATCHING: [Tool; 3] = [Tool::Tracer, Tool::Tcplife, Tool::Bpftrace];
+const WATCHING: [Tool; 4] = [Tool::Tracer, Tool::TracerTcp, Tool::Tcplife, Tool::Bpftrace];
 
 fn brief(turn: &Turn) -> String {
     let kernel = turn.kernel.map_or(String::new(), |kernel| {

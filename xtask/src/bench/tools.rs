@@ -31,18 +31,20 @@ pub enum Tool {
     /// Nothing watches.
     Bare,
     Tracer,
+    /// With its hooks for datagrams forbidden: what these cost TCP, and how it stands beside tools for TCP alone.
+    TracerTcp,
     Tcplife,
     Bpftrace,
 }
 
 impl Tool {
-    pub const ALL: [Self; 4] = [Self::Bare, Self::Tracer, Self::Tcplife, Self::Bpftrace];
+    pub const ALL: [Self; 5] = [Self::Bare, Self::Tracer, Self::TracerTcp, Self::Tcplife, Self::Bpftrace];
 
     /// Lines it writes about one connection of the storm, of which both ends are on this machine. The tracer says how
     /// many it wrote itself.
     pub fn lines_per_connection(self) -> Option<u64> {
         match self {
-            Self::Bare | Self::Tracer => None,
+            Self::Bare | Self::Tracer | Self::TracerTcp => None,
             // One at the close of each end.
             Self::Tcplife => Some(2),
             // connect, established, accept, and a close at each end.
@@ -53,7 +55,7 @@ impl Tool {
     /// Why it cannot run here, if so.
     pub fn missing(self) -> Option<&'static str> {
         let (program, hint) = match self {
-            Self::Bare | Self::Tracer => return None,
+            Self::Bare | Self::Tracer | Self::TracerTcp => return None,
             Self::Tcplife => ("tcplife", "tcplife is not installed (Debian package libbpf-tools)"),
             Self::Bpftrace => ("bpftrace", "bpftrace is not installed (Debian package bpftrace)"),
         };
@@ -64,9 +66,12 @@ impl Tool {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/bench/tcp.bt");
         let mut command = match self {
             Self::Bare => bail!("there is no tool to start"),
-            Self::Tracer => {
+            Self::Tracer | Self::TracerTcp => {
                 let mut command = Command::new(tracer);
                 command.arg("--include-loopback");
+                if self == Self::TracerTcp {
+                    command.args(["--hooks", "no-cgroup,no-kprobe"]);
+                }
                 return Ok(command);
             }
             Self::Tcplife => with_tracefs("tcplife"),
@@ -84,6 +89,7 @@ impl fmt::Display for Tool {
         f.pad(match self {
             Self::Bare => "no tool",
             Self::Tracer => "tracer",
+            Self::TracerTcp => "tracer, TCP only",
             Self::Tcplife => "tcplife",
             Self::Bpftrace => "bpftrace",
         })

@@ -139,7 +139,7 @@ fn document(cells: &[Cell]) -> String {
 const INTRODUCTION: &str = "\
 # Compatibility
 
-How each capability is got, on which kernel. Made by `cargo xtask vm --all --write-docs tiers kinds rights`, from the `start` records \
+How each capability is got, on which kernel. Made by `cargo xtask vm --all --write-docs tiers kinds rights calibration`, from the `start` records \
 of real runs on Debian's kernels in QEMU; `tests/kernel/expected.toml` says which way must be used, and another one fails \
 the tests.
 
