@@ -146,7 +146,8 @@ the tests.
 Scenarios: **plain**, the kernel as it is; **android-like**, every cgroup hook that netd of Android 15 takes is held \
 exclusively by somebody else, and a map of tags is pinned as netd does; **no-kprobes**, kprobes are forbidden to the tracer (`--hooks no-kprobe`), as on kernels \
 that have none; **no-btf**, the kernel's type information is hidden, as on android12-5.10, which has none: the offsets of fields \
-are found in sockets, tasks and packets of the tracer's own (docs/decisions/0007-calibration.md).
+are found in sockets, tasks and packets of the tracer's own (docs/decisions/0007-calibration.md); **no-sock-ops**, \
+`sock_ops` programs are forbidden to the tracer (docs/decisions/0008-tcp-without-sock-ops.md).
 
 `none` has its reason below. What a way cannot see is in the `limits` of the `start` record and in `tracer doctor`.
 
