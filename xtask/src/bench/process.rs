@@ -45,7 +45,8 @@ impl Process {
         Self(Path::new("/proc").join(pid.to_string()))
     }
 
-    /// User and system time of all threads, nanoseconds.
+    /// User and system time of all threads that live, nanoseconds. The tracer's short-lived ones read the list of sockets once
+    /// a minute.
     pub fn cpu_ns(&self) -> Result<u64> {
         let mut sum = 0;
         for task in self.tasks()? {

@@ -185,7 +185,9 @@ impl Running {
         while still < 3 && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(50));
             let now = (self.process.cpu_ns()?, self.bytes_so_far());
-            still = if now.0 - before.0 < NOTHING_NS && now.1 == before.1 { still + 1 } else { 0 };
+            // The time of a thread that has ended is gone.
+            let used = now.0.saturating_sub(before.0);
+            still = if used < NOTHING_NS && now.1 == before.1 { still + 1 } else { 0 };
             before = now;
         }
         Ok(())
