@@ -88,15 +88,15 @@ pub enum What {
     /// `listen()` was called by this task.
     Listen(Identity),
     /// The socket is in the kernel's list of open sockets: it was open before the start, or its events were lost.
-    Existing(Existing),
+    Existing(Box<Existing>),
     /// The socket waits for others, says the kernel's list. Only owner and holder are known of it.
-    Listening(Existing),
+    Listening(Box<Existing>),
     /// What a socket has moved so far.
     Sample(Counters),
     /// The socket is not in the kernel's list any more, and no event told of its end.
     Gone,
     /// The first datagram between a socket and a remote address.
-    FirstDatagram(FirstDatagram),
+    FirstDatagram(Box<FirstDatagram>),
     /// What a UDP flow has moved so far.
     DatagramsSoFar(Datagrams),
     /// The socket of a UDP flow was released, said an event.

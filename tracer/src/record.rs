@@ -44,7 +44,7 @@ pub struct Record<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub flow: Option<FlowObject<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub network: Option<NetworkObject>,
+    pub network: Option<NetworkObject<'a>>,
     /// The end that opened the connection.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<Endpoint<'a>>,
@@ -169,10 +169,23 @@ pub struct FlowId<'a> {
 
 impl Serialize for FlowId<'_> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self.peer {
-            None => serializer.collect_str(&format_args!("{}-{:x}", self.boot, self.cookie)),
-            Some(peer) => serializer.collect_str(&format_args!("{}-{:x}-{peer:x}", self.boot, self.cookie)),
+        let mut text = String::with_capacity(self.boot.len() + 36);
+        text.push_str(self.boot);
+        push_hex(&mut text, self.cookie);
+        if let Some(peer) = self.peer {
+            push_hex(&mut text, peer.into());
         }
+        serializer.serialize_str(&text)
+    }
+}
+
+/// Appends `-` and the number in hexadecimal. By hand, because `format_args!` takes some 60 ns longer, for every record.
+fn push_hex(text: &mut String, number: u64) {
+    text.push('-');
+    let digits = (64 - number.leading_zeros()).div_ceil(4).max(1);
+    for digit in (0..digits).rev() {
+        let digit = (number >> (4 * digit) & 0xf) as u32;
+        text.extend(char::from_digit(digit, 16));
     }
 }
 
@@ -219,7 +232,7 @@ pub enum Side {
 
 /// ECS `network`.
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct NetworkObject {
+pub struct NetworkObject<'a> {
     pub transport: Transport,
     /// What the connection carries, where it shows.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -231,7 +244,7 @@ pub struct NetworkObject {
     pub direction: Option<Direction>,
     /// Community ID v1, seed 0: joins these records with those of Zeek, Suricata and others.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub community_id: Option<String>,
+    pub community_id: Option<&'a str>,
     /// Smoothed round-trip time, microseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rtt_us: Option<u32>,
@@ -362,4 +375,17 @@ pub enum Severity {
 pub struct ErrorObject {
     /// Name of the errno that the socket ended with, e.g. `ECONNREFUSED`.
     pub code: &'static str,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flow_id_is_boot_cookie_and_peer_in_hexadecimal() {
+        let id = |cookie, peer| serde_json::to_value(FlowId { boot: "00c0ffee", cookie, peer }).unwrap();
+        assert_eq!(id(0x2f31, None), "00c0ffee-2f31");
+        assert_eq!(id(0, Some(0)), "00c0ffee-0-0");
+        assert_eq!(id(u64::MAX, Some(0x00ab_cdef)), "00c0ffee-ffffffffffffffff-abcdef");
+    }
 }

@@ -6,13 +6,10 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest, Sha1};
 
-/// The hash behind the `1:` form.
-pub type Hash = [u8; 20];
-
-/// Hashes a flow; the order of the two ends does not matter. Addresses must not be v4-mapped; `protocol` is IANA's
+/// The Community ID of a flow, `1:` and a hash in Base64. The order of the two ends does not matter. Addresses must not be v4-mapped; `protocol` is IANA's
 /// number.
 #[must_use]
-pub fn hash(one: SocketAddr, other: SocketAddr, protocol: u8) -> Hash {
+pub fn of(one: SocketAddr, other: SocketAddr, protocol: u8) -> Box<str> {
     let (first, second) = if key(one) <= key(other) { (one, other) } else { (other, one) };
     let mut sha = Sha1::new();
     sha.update(0u16.to_be_bytes());
@@ -25,20 +22,15 @@ pub fn hash(one: SocketAddr, other: SocketAddr, protocol: u8) -> Hash {
     sha.update([protocol, 0]);
     sha.update(first.port().to_be_bytes());
     sha.update(second.port().to_be_bytes());
-    sha.finalize().into()
+    // Of 20 bytes.
+    let mut text = String::with_capacity(30);
+    text.push_str("1:");
+    STANDARD.encode_string(sha.finalize(), &mut text);
+    text.into_boxed_str()
 }
 
 fn key(end: SocketAddr) -> (IpAddr, u16) {
     (end.ip(), end.port())
-}
-
-/// The printed form, `1:` and base64.
-#[must_use]
-pub fn format(hash: &Hash) -> String {
-    let mut text = String::with_capacity(30);
-    text.push_str("1:");
-    STANDARD.encode_string(hash, &mut text);
-    text
 }
 
 #[cfg(test)]
@@ -61,8 +53,8 @@ mod tests {
         ];
         for (protocol, one, other, expected) in vectors {
             let (one, other) = (one.parse().unwrap(), other.parse().unwrap());
-            assert_eq!(format(&hash(one, other, protocol)), expected);
-            assert_eq!(format(&hash(other, one, protocol)), expected);
+            assert_eq!(&*of(one, other, protocol), expected);
+            assert_eq!(&*of(other, one, protocol), expected);
         }
     }
 
@@ -70,6 +62,6 @@ mod tests {
     fn equal_addresses_are_ordered_by_port() {
         let low: SocketAddr = "127.0.0.1:80".parse().unwrap();
         let high: SocketAddr = "127.0.0.1:40000".parse().unwrap();
-        assert_eq!(hash(low, high, 6), hash(high, low, 6));
+        assert_eq!(of(low, high, 6), of(high, low, 6));
     }
 }

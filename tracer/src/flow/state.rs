@@ -12,7 +12,7 @@ use crate::record::{
     Direction, Flag, Method, OwnerSource, Places, ProcessSource, Protocol, Transport, WhoText,
 };
 
-use super::community_id::{self, Hash};
+use super::community_id;
 
 /// How far a connection has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +48,8 @@ pub struct Flow {
     /// When something was heard of it last.
     pub heard: BootTime,
     pub progress: Progress,
-    pub community: Hash,
+    /// Community ID, printed.
+    pub community: Box<str>,
     /// On whose behalf the socket works, as netd knows it.
     pub tag: Option<Tag>,
     /// What it had moved when that was told last, while it is open: received and sent, sequence space of TCP, payload
@@ -85,7 +86,7 @@ impl Flow {
             owner_source: None,
             heard: event.at,
             progress,
-            community: community_id::hash(local, remote, event.transport.protocol()),
+            community: community_id::of(local, remote, event.transport.protocol()),
             tag: None,
             told: None,
             protocol: None,

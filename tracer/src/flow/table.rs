@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use lru::LruCache;
 
 use crate::clock::BootTime;
-use crate::event::{Counters, Datagrams, Event, FirstDatagram, FlowKey, LastDatagrams, Tuple, What};
+use crate::event::{Counters, Datagrams, Event, FlowKey, LastDatagrams, Tuple, What};
 use crate::record::{Direction, Method, OwnerSource, ProcessSource, Transport};
 
 use super::listeners::Listeners;
@@ -200,11 +200,8 @@ impl FlowTable {
                 }
                 None
             }
-            What::Existing(_) | What::FirstDatagram(FirstDatagram { so_far: Some(_), .. })
-                if self.flows.contains(&event.key()) =>
-            {
-                None
-            }
+            What::Existing(_) if self.flows.contains(&event.key()) => None,
+            What::FirstDatagram(first) if first.so_far.is_some() && self.flows.contains(&event.key()) => None,
             What::Existing(existing) => self.insert(Flow::existing(event, existing)),
             What::Sample(counters) => self.sample(event, counters),
             What::Gone => self.flows.contains(&event.key()).then(|| self.end(event, None, None)),
@@ -428,7 +425,7 @@ mod tests {
 
     fn existing(cookie: u64, counters: Counters) -> Event {
         let existing = Existing { counters: Some(counters), is_established: true, ..Existing::default() };
-        event(cookie, 10, What::Existing(existing))
+        event(cookie, 10, What::Existing(Box::new(existing)))
     }
 
     #[test]

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use super::*;
 use crate::clock::{BootTime, Clock};
 use crate::event::{Counters, Datagrams, Ending, What};
+use crate::flow::Flow;
 use crate::flow::end::{Verdict, Volume, verdict, volume, volume_so_far};
-use crate::flow::{Flow, community_id};
 use crate::tally::Kind;
 
 /// ECS `event.type`.
@@ -160,7 +160,7 @@ pub fn with_record(
             direction: flow.direction,
             // Omitted until both ports are known.
             community_id: (flow.tuple.remote_port != 0 && flow.tuple.local_port != 0)
-                .then(|| community_id::format(&flow.community)),
+                .then_some(&*flow.community),
             rtt_us: news.rtt_us,
             retransmits: match news.figures {
                 Figures::None | Figures::Datagrams(..) => None,

@@ -153,8 +153,9 @@ impl Session {
                 self.end_udp(&key, at, End::Unseen, clock);
             } else if !self.pipeline.flows.contains(&key) && !self.pipeline.flows.is_full() {
                 let counted = self.attached.udp.flows.as_ref().and_then(|flows| flows.get(&key));
-                let event = counted
-                    .and_then(|counted| event(&key, &counted, at, What::FirstDatagram(counted.found())));
+                let event = counted.and_then(|counted| {
+                    event(&key, &counted, at, What::FirstDatagram(Box::new(counted.found())))
+                });
                 if let Some(event) = event {
                     self.handle(&event, clock);
                 }

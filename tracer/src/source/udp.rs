@@ -16,7 +16,7 @@ pub(super) fn decode(kind: u16, reader: &mut Reader<'_>) -> Result<(Tuple, What)
     match kind {
         KIND_UDP_OPEN => {
             let tuple = reader.tuple()?;
-            Ok((tuple, What::FirstDatagram(first_datagram(&tuple, reader)?)))
+            Ok((tuple, What::FirstDatagram(Box::new(first_datagram(&tuple, reader)?))))
         }
         KIND_UDP_CLOSE => {
             let remote = Ipv6Addr::from(reader.take::<16>()?);

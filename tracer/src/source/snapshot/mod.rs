@@ -177,7 +177,7 @@ fn events_with(sockets: &[&Socket], holders: &HashMap<u32, Holder>, at: BootTime
     for socket in sockets.iter().filter(|socket| socket.is_listening()) {
         listening.insert((socket.transport, socket.tuple.netns, socket.tuple.local_port));
         let existing = Existing { owner: socket.owner, holder: holder(socket), ..Existing::default() };
-        events.push(socket.event(at, What::Listening(existing)));
+        events.push(socket.event(at, What::Listening(Box::new(existing))));
     }
     for socket in sockets.iter().filter(|socket| !socket.is_listening()) {
         let is_inbound = listening.contains(&(socket.transport, socket.tuple.netns, socket.tuple.local_port));
@@ -193,7 +193,7 @@ fn events_with(sockets: &[&Socket], holders: &HashMap<u32, Holder>, at: BootTime
             is_established: socket.state != tcp_state::SYN_SENT,
             counters: socket.counters,
         };
-        events.push(socket.event(at, What::Existing(existing)));
+        events.push(socket.event(at, What::Existing(Box::new(existing))));
     }
     events
 }
