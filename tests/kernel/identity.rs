@@ -28,7 +28,9 @@ fn a_connection_of_an_app_names_its_package_and_user() {
         assert_eq!(at(&record, "app.kind"), &json!("app"));
         assert_eq!(text(&record, "user.id"), "10123");
         assert_eq!(text(&record, "process.user.id"), "10123");
-        let attribution = json!({"method": scenario::tcp_method(), "owner": "sk_uid", "process": "connect", "confidence": "certain"});
+        let method = scenario::tcp_method();
+        let attribution =
+            json!({"method": method, "owner": "sk_uid", "process": "connect", "confidence": "certain"});
         assert_eq!(at(&record, "attribution"), &attribution);
     }
     scene.stop();

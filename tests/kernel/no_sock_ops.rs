@@ -109,9 +109,7 @@ fn open_connections_are_found_again_in_the_list_of_sockets_and_told_once() {
     client.go();
     client.report();
     // Only a look at the list tells of what it moved.
-    let sample = scene
-        .tracer
-        .expect("a sample", |record| action(record) == "sample" && text(record, "user.id") == "10123");
+    let sample = expect_of_uid(&scene, "10123", "sample");
     assert_eq!(number(&sample, "source.bytes"), Some(1000), "{sample}");
     client.go().done();
     expect_of_uid(&scene, "10123", "close");

@@ -2,9 +2,9 @@
 
 use core::arch::asm;
 
-use aya_ebpf::helpers::{bpf_ktime_get_boot_ns, bpf_ktime_get_ns};
+use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_ktime_get_boot_ns, bpf_ktime_get_ns};
 use aya_ebpf::maps::ring_buf::RingBufEntry;
-use tracer_ebpf::abi::{ABI_VERSION, Counter, Header};
+use tracer_ebpf::abi::{ABI_VERSION, Counter, Header, OWN_NUMBER};
 
 use crate::maps::{COUNTERS, EVENTS, config};
 
@@ -85,6 +85,14 @@ pub unsafe fn add(counter: *mut u64, more: u64) {
 #[inline(always)]
 fn header(kind: u16, len: usize) -> Header {
     Header { abi: ABI_VERSION, kind, len: len as u32, boot_ns: now() }
+}
+
+/// A number for a socket without a cookie: no other socket gets it, on any CPU.
+#[inline(always)]
+pub fn own_number() -> u64 {
+    // SAFETY: a plain helper without arguments.
+    let cpu = unsafe { bpf_get_smp_processor_id() };
+    OWN_NUMBER | (now() << 8) | u64::from(cpu & 0xff)
 }
 
 /// The time for `boot_ns`.

@@ -6,14 +6,13 @@
 
 use core::ffi::c_void;
 
-use aya_ebpf::helpers::bpf_get_smp_processor_id;
 use aya_ebpf::programs::RawTracePointContext;
 use tracer_ebpf::abi::{
     KIND_TCP_ACCEPT, KIND_TCP_CLOSE, KIND_TCP_CONNECT, KIND_TCP_ESTABLISHED, KIND_TCP_FAILED,
-    KIND_TCP_LISTEN, KNOWN_OWNER, OWN_NUMBER, TcpNumber, TcpOpen, TcpReady, tcp_state,
+    KIND_TCP_LISTEN, KNOWN_OWNER, TcpNumber, TcpOpen, TcpReady, tcp_state,
 };
 
-use crate::emit::{now, reserve, set, skip, submit};
+use crate::emit::{own_number, reserve, set, skip, submit};
 use crate::identity::{owner, read, write_identity};
 use crate::maps::{TCP_NUMBERS, config};
 use crate::tcp::unwanted;
@@ -122,9 +121,7 @@ fn begin(sk: u64, is_accepted: bool) -> u64 {
     let mut number = read::<u64>(sk, config!(offsets.sock_cookie)).value;
     // What a new socket for an incoming connection has there is the listener's.
     if number == 0 || is_accepted {
-        // SAFETY: a plain helper without arguments.
-        let cpu = unsafe { bpf_get_smp_processor_id() };
-        number = OWN_NUMBER | (now() << 8) | u64::from(cpu & 0xff);
+        number = own_number();
     }
     let known = TcpNumber { number, is_accepted: u64::from(is_accepted) };
     // Fails never: the oldest entry makes room.

@@ -5,14 +5,13 @@
 //! A connect without data is no datagram and leaves no trace here.
 
 use aya_ebpf::bindings::BPF_NOEXIST;
-use aya_ebpf::helpers::bpf_get_smp_processor_id;
 use tracer_ebpf::abi::{
-    Identity, KIND_UDP_CLOSE, KIND_UDP_DATAGRAM, KIND_UDP_OPEN, KIND_UDP_RELEASE, KNOWN_OWNER, OWN_NUMBER,
-    PAYLOAD_BYTES, TASK_BOUND, TASK_CALLED, Tuple, UDP_INGRESS, UDP_KPROBE, UdpClose, UdpFlow, UdpKey,
-    UdpOpen, UdpRelease, UdpSocket, tcp_state,
+    Identity, KIND_UDP_CLOSE, KIND_UDP_DATAGRAM, KIND_UDP_OPEN, KIND_UDP_RELEASE, KNOWN_OWNER, PAYLOAD_BYTES,
+    TASK_BOUND, TASK_CALLED, Tuple, UDP_INGRESS, UDP_KPROBE, UdpClose, UdpFlow, UdpKey, UdpOpen, UdpRelease,
+    UdpSocket, tcp_state,
 };
 
-use crate::emit::{add, lose, now, reserve, set, skip, submit};
+use crate::emit::{add, lose, now, own_number, reserve, set, skip, submit};
 use crate::identity::{owner, read, read_into, write_identity};
 use crate::maps::{UDP_BINDERS, UDP_FLOWS, UDP_SOCKETS, config};
 use crate::tcp::{Address, MAPPED, netns_of, unwanted};
@@ -219,9 +218,7 @@ fn socket_of(packet: &Packet, key: &UdpKey) -> Option<*mut UdpSocket> {
         number = read::<u64>(packet.sk, config!(offsets.sock_cookie)).value;
     }
     if number == 0 {
-        // SAFETY: a plain helper without arguments.
-        let cpu = unsafe { bpf_get_smp_processor_id() };
-        number = OWN_NUMBER | (now() << 8) | u64::from(cpu & 0xff);
+        number = own_number();
     }
     let new = UdpSocket { first: UdpKey { socket: number, ..*key }, flows: 0 };
     // Fails when another CPU was faster, or without room: the look-up tells.

@@ -87,8 +87,9 @@ pub struct RunArgs {
     /// How long a UDP flow may be silent until it counts as ended; its socket may stay open.
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration)]
     pub udp_idle: Duration,
-    /// Kinds of hooks that may be used: cgroup, kprobe, tracepoint; or, as no-kprobe or no-sock_ops, that may not. no-btf: find the
-    /// kernel's fields by calibration, as on kernels without type information. Each `start` record says what was used.
+    /// Kinds of hooks that may be used: cgroup, kprobe, tracepoint; or, as no-kprobe or no-sock_ops, that may not.
+    /// no-btf: find the kernel's fields by calibration, as on kernels without type information. Each `start` record says
+    /// what was used.
     #[arg(long, value_name = "LIST", value_delimiter = ',', help_heading = "Kernel")]
     pub hooks: Vec<crate::kernel::hooks::HookChoice>,
     /// Size of the kernel's ring buffer in KiB (rounded up to a power of two).

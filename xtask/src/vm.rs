@@ -103,6 +103,13 @@ pub struct VmArgs {
     /// Write docs/compatibility.md from what the guests said
     #[arg(long, requires = "all")]
     write_docs: bool,
+    #[command(flatten)]
+    guest: GuestArgs,
+}
+
+/// What happens in each guest.
+#[derive(Args)]
+pub struct GuestArgs {
     /// Run this command in the guest instead of the tests (words split at spaces; `tracer` is in /bin)
     #[arg(long, value_name = "COMMAND")]
     cmd: Option<String>,
@@ -119,15 +126,10 @@ pub struct VmArgs {
     filter: Vec<String>,
 }
 
-impl VmArgs {
-    /// For a guest of `test`.
+impl GuestArgs {
+    /// As `test` runs them.
     fn for_tests(filter: Vec<String>) -> Self {
         Self {
-            kernel: Vec::new(),
-            arch: Vec::new(),
-            scenario: Vec::new(),
-            all: false,
-            write_docs: false,
             cmd: None,
             keep: false,
             refresh: false,
@@ -174,7 +176,7 @@ pub fn boot_all(args: &VmArgs) -> Result<Counts> {
         for (&series, &scenario) in
             kernels.iter().flat_map(|series| scenarios.iter().map(move |scenario| (series, scenario)))
         {
-            let (outcome, cell) = boot(args, series, scenario, &programs)?;
+            let (outcome, cell) = boot(&args.guest, series, scenario, &programs)?;
             counts += outcome;
             cells.push(cell);
         }
@@ -198,7 +200,7 @@ pub fn test_in(
     filter: Vec<String>,
     programs: &Programs,
 ) -> Result<Counts> {
-    let (counts, cell) = boot(&VmArgs::for_tests(filter), series, scenario, programs)?;
+    let (counts, cell) = boot(&GuestArgs::for_tests(filter), series, scenario, programs)?;
     if let Some(table) = compatibility::kinds_table(&[cell]) {
         println!("\n{table}");
     }
@@ -251,7 +253,7 @@ impl Programs {
 }
 
 /// What it ran, and what that says about this kernel.
-fn boot(args: &VmArgs, series: Series, scenario: Scenario, programs: &Programs) -> Result<(Counts, Cell)> {
+fn boot(args: &GuestArgs, series: Series, scenario: Scenario, programs: &Programs) -> Result<(Counts, Cell)> {
     let arch = programs.arch;
     let name = format!("{series}-{} {scenario}", arch.debian());
     let begin = Instant::now();
@@ -263,7 +265,7 @@ fn boot(args: &VmArgs, series: Series, scenario: Scenario, programs: &Programs) 
 
 /// What it ran, and what it printed.
 fn run_guest(
-    args: &VmArgs,
+    args: &GuestArgs,
     series: Series,
     scenario: Scenario,
     programs: &Programs,
@@ -293,7 +295,7 @@ fn run_guest(
 }
 
 /// What init runs: one command a line, words separated by tabs; lines `NAME=VALUE` before them are its environment.
-fn manifest(args: &VmArgs, scenario: Scenario, programs: &Programs) -> Result<String> {
+fn manifest(args: &GuestArgs, scenario: Scenario, programs: &Programs) -> Result<String> {
     let mut lines = vec!["TRACER_BIN=/bin/tracer".to_owned(), "TRACER_REQUIRE_KERNEL=1".to_owned()];
     lines.push("RUST_BACKTRACE=1".to_owned());
     lines.push(format!("TRACER_SCENARIO={scenario}"));
@@ -330,8 +332,8 @@ mod tests {
         }
     }
 
-    fn args(filter: Option<&str>) -> VmArgs {
-        VmArgs::for_tests(filter.map(str::to_owned).into_iter().collect())
+    fn args(filter: Option<&str>) -> GuestArgs {
+        GuestArgs::for_tests(filter.map(str::to_owned).into_iter().collect())
     }
 
     #[test]

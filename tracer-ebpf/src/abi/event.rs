@@ -2,17 +2,20 @@
 
 use super::pin_layout;
 
-/// `connect()` was called: sent from `BPF_SOCK_OPS_TCP_CONNECT_CB`, in the caller's context, before the SYN leaves.
+/// `connect()` was called: in the caller's context, before the SYN leaves. From `BPF_SOCK_OPS_TCP_CONNECT_CB`, or from the
+/// change to `TCP_SYN_SENT` where `sock_ops` is refused; then the local port may be 0, not decided yet.
 pub const KIND_TCP_CONNECT: u16 = 1;
-/// The handshake of an outgoing connection completed (`BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB`).
+/// The handshake of an outgoing connection completed (`BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB`, or the change to
+/// `TCP_ESTABLISHED`).
 pub const KIND_TCP_ESTABLISHED: u16 = 2;
-/// The handshake of an incoming connection completed (`BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB`).
+/// The handshake of an incoming connection completed (`BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB`, or the change to
+/// `TCP_ESTABLISHED`).
 pub const KIND_TCP_ACCEPT: u16 = 3;
 /// An outgoing connection ended without ever being established.
 pub const KIND_TCP_FAILED: u16 = 4;
 /// An established connection ended (in either direction).
 pub const KIND_TCP_CLOSE: u16 = 5;
-/// `listen()` was called (`BPF_SOCK_OPS_TCP_LISTEN_CB`), in the caller's context.
+/// `listen()` was called (`BPF_SOCK_OPS_TCP_LISTEN_CB`, or the change to `TCP_LISTEN`), in the caller's context.
 pub const KIND_TCP_LISTEN: u16 = 6;
 
 /// Number of kinds plus one: the length of arrays indexed by kind. Index 0 is unused.

@@ -6,8 +6,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest, Sha1};
 
-/// The Community ID of a flow, `1:` and a hash in Base64. The order of the two ends does not matter. Addresses must not be v4-mapped; `protocol` is IANA's
-/// number.
+/// The Community ID of a flow, `1:` and a hash in Base64. The order of the two ends does not matter. Addresses must not be
+/// v4-mapped; `protocol` is IANA's number.
 #[must_use]
 pub fn of(one: SocketAddr, other: SocketAddr, protocol: u8) -> Box<str> {
     let (first, second) = if key(one) <= key(other) { (one, other) } else { (other, one) };

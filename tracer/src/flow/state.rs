@@ -7,7 +7,7 @@ use tracer_ebpf::abi::{Identity, KNOWN_OWNER, KNOWN_TASK_UID};
 use crate::clock::BootTime;
 use crate::enrich::process::Process;
 use crate::enrich::tags::Tag;
-use crate::event::{Candidate, Event, Existing, FirstDatagram, FlowKey, LastDatagrams, Tuple};
+use crate::event::{Candidate, Event, Existing, FirstDatagram, FlowKey, LastDatagrams, Tuple, What};
 use crate::record::{
     Direction, Flag, Method, OwnerSource, Places, ProcessSource, Protocol, Transport, WhoText,
 };
@@ -106,6 +106,12 @@ impl Flow {
             self.community = known.community;
             self.places = None;
         }
+    }
+
+    /// That it is not open any more, and no event told of its end.
+    #[must_use]
+    pub fn gone(&self, at: BootTime) -> Event {
+        Event { at, cookie: self.cookie, transport: self.transport, tuple: self.tuple, what: What::Gone }
     }
 
     /// Takes an owner from the socket itself, unless one is known.

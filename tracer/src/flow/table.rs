@@ -20,13 +20,14 @@ pub const DEFAULT_CAPACITY: usize = 65_536;
 
 /// Open connections.
 pub struct FlowTable {
-    flows: LruCache<FlowKey, Flow>,
+    /// Boxed, because flows are large and go in and out.
+    flows: LruCache<FlowKey, Box<Flow>>,
     /// Keys of the UDP flows: a socket may have several, and its release ends them all.
     udp: BTreeSet<FlowKey>,
     capacity: usize,
     listeners: Listeners,
     /// The flow that the last event ended.
-    last: Option<Flow>,
+    last: Option<Box<Flow>>,
     evicted: u64,
     /// Open TCP connections that only the kernel's list of sockets told of.
     existing: usize,
@@ -42,7 +43,7 @@ pub struct FlowTable {
 pub struct Step<'a> {
     pub flow: &'a mut Flow,
     /// A flow that had to make room.
-    pub evicted: Option<Flow>,
+    pub evicted: Option<Box<Flow>>,
 }
 
 impl FlowTable {
@@ -99,7 +100,7 @@ impl FlowTable {
 
     /// The open flows.
     pub fn all(&self) -> impl Iterator<Item = &Flow> {
-        self.flows.iter().map(|(_, flow)| flow)
+        self.flows.iter().map(|(_, flow)| &**flow)
     }
 
     /// Whether a TCP connection is open that only the kernel's list of sockets told of.
@@ -122,7 +123,7 @@ impl FlowTable {
     /// A flow that is open, without touching it.
     #[must_use]
     pub fn get(&self, key: &FlowKey) -> Option<&Flow> {
-        self.flows.peek(key)
+        self.flows.peek(key).map(|flow| &**flow)
     }
 
     /// Keys of the open UDP flows of a socket.
@@ -140,7 +141,7 @@ impl FlowTable {
 
     /// The open UDP flows.
     pub fn udp(&self) -> impl Iterator<Item = &Flow> {
-        self.udp.iter().filter_map(|key| self.flows.peek(key))
+        self.udp.iter().filter_map(|key| self.get(key))
     }
 
     /// Begins to remember which flows end.
@@ -170,14 +171,8 @@ impl FlowTable {
                 && flow.tuple.netns.is_some_and(|netns| namespaces.contains(&netns))
                 && !listed.contains(&flow.key())
         };
-        let gone = |flow: &Flow| Event {
-            at: taken,
-            cookie: flow.cookie,
-            transport: flow.transport,
-            tuple: flow.tuple,
-            what: What::Gone,
-        };
-        self.flows.iter().map(|(_, flow)| flow).filter(is_absent).map(gone).collect()
+        let gone = |flow: &Flow| flow.gone(taken);
+        self.all().filter(is_absent).map(gone).collect()
     }
 
     /// Takes in one event; `None` for events that belong to no connection (`listen`), and for those that tell nothing
@@ -309,8 +304,8 @@ impl FlowTable {
         otherwise: impl FnOnce(&Event) -> Flow,
     ) -> Step<'_> {
         let known = self.flows.pop(&event.key());
-        self.left(known.as_ref());
-        let mut flow = known.unwrap_or_else(|| otherwise(event));
+        self.left(known.as_deref());
+        let mut flow = known.unwrap_or_else(|| Box::new(otherwise(event)));
         if flow.tuple.local_port == 0 {
             flow.learn_ends(event);
         }
@@ -325,15 +320,15 @@ impl FlowTable {
     fn insert(&mut self, flow: Flow) -> Option<Step<'_>> {
         let key = flow.key();
         self.existing += usize::from(flow.is_existing_tcp());
-        let replaced = self.flows.put(key, flow);
-        self.left(replaced.as_ref());
+        let replaced = self.flows.put(key, Box::new(flow));
+        self.left(replaced.as_deref());
         if key.peer.is_some() {
             self.udp.insert(key);
         }
         let is_new = replaced.is_none();
         let evicted = (is_new && self.flows.len() > self.capacity).then(|| self.flows.pop_lru()).flatten();
         let evicted = evicted.map(|(_, flow)| flow);
-        self.left(evicted.as_ref());
+        self.left(evicted.as_deref());
         self.evicted += u64::from(evicted.is_some());
         Some(Step { flow: self.flows.get_mut(&key)?, evicted })
     }

@@ -17,7 +17,7 @@ use tracer_ebpf::abi::{Config, Offsets, TCP_NUMBERS_MOST};
 use super::calibrate::calibrate;
 use super::counters::Counters;
 use super::features::{CgroupRoot, Features};
-use super::hooks::Hooks;
+use super::hooks::{HookKind, Hooks};
 use super::missed::missed;
 use super::offsets::Found;
 use super::tcp::{self, TcpWatch};
@@ -149,7 +149,7 @@ impl Attached {
 /// Says which step the kernel refused, on what, and why.
 pub fn attach(features: &Features, root: &CgroupRoot, settings: &Settings) -> Result<Attached, AttachError> {
     let found = match &features.btf {
-        Ok(found) if settings.hooks.allow_btf() => found.clone(),
+        Ok(found) if settings.hooks.allow(HookKind::Btf) => found.clone(),
         _ => calibrate(root, &settings.hooks),
     };
     let cgroup = File::open(&root.path)

@@ -55,19 +55,8 @@ impl Hooks {
         Self(choices)
     }
 
-    /// Whether the kernel's BTF may be used: only `no-btf` says no.
-    #[must_use]
-    pub fn allow_btf(&self) -> bool {
-        !self.0.iter().any(|choice| choice.kind == HookKind::Btf && !choice.is_wanted)
-    }
-
-    /// Whether `sock_ops` programs may be used: only `no-sock_ops` says no.
-    #[must_use]
-    pub fn allow_sock_ops(&self) -> bool {
-        !self.0.iter().any(|choice| choice.kind == HookKind::SockOps && !choice.is_wanted)
-    }
-
-    /// Whether this kind may be used: it was named, or nothing was named and it was not excluded.
+    /// Whether this kind may be used: it was named, or nothing was named and it was not excluded. Naming others does not
+    /// forbid `sock_ops`, without which TCP is half blind, nor BTF, which is no hook.
     #[must_use]
     pub fn allow(&self, kind: HookKind) -> bool {
         let names_some = self.0.iter().any(|choice| choice.is_wanted && choice.kind != HookKind::Btf);
@@ -77,7 +66,8 @@ impl Hooks {
             is_named |= choice.is_wanted;
             is_excluded |= !choice.is_wanted;
         }
-        !is_excluded && (is_named || !names_some)
+        let is_for_all = matches!(kind, HookKind::SockOps | HookKind::Btf);
+        !is_excluded && (is_named || !names_some || is_for_all)
     }
 }
 
@@ -96,10 +86,10 @@ mod tests {
         assert!(hooks(&["no-kprobe"]).allow(HookKind::Cgroup));
         assert!(!hooks(&["cgroup"]).allow(HookKind::Kprobe));
         assert!(hooks(&["cgroup", "kprobe"]).allow(HookKind::Kprobe));
-        assert!(hooks(&["cgroup"]).allow_btf(), "it is no hook");
-        assert!(!hooks(&["no-btf"]).allow_btf());
-        assert!(hooks(&["cgroup"]).allow_sock_ops(), "naming ways of UDP does not blind it for TCP");
-        assert!(!hooks(&["no-sock_ops"]).allow_sock_ops());
+        assert!(hooks(&["cgroup"]).allow(HookKind::Btf), "it is no hook");
+        assert!(!hooks(&["no-btf"]).allow(HookKind::Btf));
+        assert!(hooks(&["cgroup"]).allow(HookKind::SockOps), "naming ways of UDP does not blind it for TCP");
+        assert!(!hooks(&["no-sock_ops"]).allow(HookKind::SockOps));
         assert!(hooks(&["no-btf"]).allow(HookKind::Kprobe));
     }
 

@@ -110,6 +110,13 @@ const ROWS: &[Row<'static>] = &[
     ("inet_sock.inet_sport", &[("inet_sock", &["inet_sport"])], |o| &mut o.inet_sport),
 ];
 
+/// The names of those that are not known; nothing when all are.
+pub fn unknown(needed: &[(&str, u32)]) -> Option<String> {
+    let names: Vec<_> =
+        needed.iter().filter(|(_, offset)| *offset == OFFSET_UNKNOWN).map(|(name, _)| *name).collect();
+    (!names.is_empty()).then(|| names.join(", "))
+}
+
 /// Searches one blob for every field.
 #[must_use]
 pub fn search(btf: &Btf) -> Found {

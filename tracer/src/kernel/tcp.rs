@@ -6,12 +6,13 @@ use std::fs::File;
 use aya::Ebpf;
 use aya::programs::raw_trace_point::RawTracePointLinkId;
 use aya::programs::{CgroupAttachMode, ProgramError, RawTracePoint, SockOps};
-use tracer_ebpf::abi::{OFFSET_UNKNOWN, Offsets};
+use tracer_ebpf::abi::Offsets;
 
 use super::attach::{AttachError, Settings, causes, refused};
 use super::features::CgroupRoot;
 use super::holders::{HookType, holder};
 use super::hooks::HookKind;
+use super::offsets::unknown;
 use crate::record::{Method, RefusedTier};
 
 pub const SOCK_OPS: &str = "sock_ops";
@@ -63,7 +64,7 @@ pub fn attach_sock_ops(
     root: &CgroupRoot,
     settings: &Settings,
 ) -> Result<(), AttachError> {
-    if !settings.hooks.allow_sock_ops() {
+    if !settings.hooks.allow(HookKind::SockOps) {
         return Err(AttachError::Forbidden);
     }
     let name = SOCK_OPS_PROGRAM;
@@ -151,11 +152,4 @@ pub fn refuse_states(settings: &Settings, offsets: &Offsets) -> Option<AttachErr
         ("tcp_sock.total_retrans", offsets.tcp_total_retrans),
     ];
     unknown(&needed).map(AttachError::Offsets)
-}
-
-/// The names of those that are not known; nothing when all are.
-pub fn unknown(needed: &[(&str, u32)]) -> Option<String> {
-    let names: Vec<_> =
-        needed.iter().filter(|(_, offset)| *offset == OFFSET_UNKNOWN).map(|(name, _)| *name).collect();
-    (!names.is_empty()).then(|| names.join(", "))
 }

@@ -15,14 +15,13 @@ use super::attach::{AttachError, Settings, causes, refused};
 use super::features::KPROBE_EVENTS;
 use super::holders::{HookType, holder};
 use super::hooks::HookKind;
-use super::offsets::Found;
-use super::tcp::unknown;
+use super::offsets::{Found, unknown};
+use super::tcp::SOCK_DIAG;
 use crate::record::RefusedTier;
 use crate::source::udp_flows::UdpFlows;
 
 pub const KPROBE: &str = "kprobe";
 pub const CGROUP: &str = "cgroup_skb";
-pub const SOCK_DIAG: &str = "sock_diag";
 
 /// The programs of both ways.
 pub const PROGRAMS: [&str; 9] = [

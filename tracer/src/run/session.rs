@@ -15,8 +15,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
 use crate::event::{Event, What};
 use crate::kernel::attach::Attached;
-use crate::kernel::tcp;
-use crate::kernel::udp::SOCK_DIAG;
+use crate::kernel::tcp::SOCK_DIAG;
 use crate::pipeline::Pipeline;
 use crate::record::{Action, FlowsObject, StreamObject, TotalsObject};
 use crate::sink::output::{Ended, FLUSH_BYTES, Output};
@@ -259,7 +258,7 @@ impl Session {
 
     /// Whether the list of sockets is to be looked at now and then.
     pub fn needs_looks(&self) -> bool {
-        !self.pipeline.flows.is_empty() || self.polls_udp() || self.attached.tcp.tier == tcp::SOCK_DIAG
+        !self.pipeline.flows.is_empty() || self.polls_udp() || self.attached.tcp.tier == SOCK_DIAG
     }
 
     /// Whether the list of sockets is the only thing that tells of UDP.

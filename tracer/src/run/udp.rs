@@ -99,15 +99,10 @@ impl Session {
             return;
         }
         self.drain_all();
-        let Some(flow) = self.pipeline.flows.get(key).filter(is_forgotten) else { return };
-        let gone = Event {
-            at: now,
-            cookie: flow.cookie,
-            transport: Transport::Udp,
-            tuple: flow.tuple,
-            what: What::Gone,
-        };
-        self.handle(&gone, clock);
+        let gone = self.pipeline.flows.get(key).filter(is_forgotten).map(|flow| flow.gone(now));
+        if let Some(gone) = gone {
+            self.handle(&gone, clock);
+        }
     }
 
     /// The map was full: ends the half of its flows that was silent longest.

@@ -53,7 +53,7 @@ impl Peeker {
     /// # Errors
     /// What the kernel refused. That no packets can be met is the second value.
     pub fn start(cgroup: &File, hooks: &Hooks) -> Result<(Self, Result<(), String>), AttachError> {
-        if !hooks.allow_sock_ops() {
+        if !hooks.allow(HookKind::SockOps) {
             return Err(AttachError::Forbidden);
         }
         let config = Config { offsets: Offsets::UNKNOWN, ..Config::EMPTY };
