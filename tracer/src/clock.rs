@@ -20,6 +20,12 @@ impl BootTime {
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
+
+    /// The time that long afterwards.
+    #[must_use]
+    pub fn after(self, time: Duration) -> Self {
+        Self(self.0.saturating_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)))
+    }
 }
 
 /// Wall-clock time, nanoseconds since 1970-01-01T00:00:00Z. Written as RFC 3339 UTC with nine digits.
