@@ -11,6 +11,7 @@ mod geo;
 mod identity;
 mod kinds;
 mod life;
+mod names;
 mod no_sock_ops;
 mod rights;
 mod scene;

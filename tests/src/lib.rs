@@ -8,6 +8,7 @@
 pub mod actor;
 pub mod bpf;
 pub mod capture;
+pub mod hello;
 pub mod live;
 pub mod netd;
 pub mod netlink;

@@ -26,8 +26,7 @@ pub fn begin(name: &str, alone: bool) -> Option<Turn> {
             !is_set("TRACER_REQUIRE_KERNEL", "1") && !is_set("CI", "true"),
             "this live test must run here, but cannot: {reason}"
         );
-        // Not eprintln!, which libtest would swallow: the line is counted.
-        let _ = writeln!(std::io::stderr(), "skipped: {name}: {reason}");
+        skip(name, reason);
         return None;
     }
     // A failed test poisons the lock, but leaves nothing behind that others depend on.
@@ -36,6 +35,12 @@ pub fn begin(name: &str, alone: bool) -> Option<Turn> {
     } else {
         Turn::Beside(QUIET.read().unwrap_or_else(PoisonError::into_inner))
     })
+}
+
+/// Says that a test cannot run here.
+pub fn skip(name: &str, reason: &str) {
+    // Not eprintln!, which libtest would swallow: the line is counted.
+    let _ = writeln!(std::io::stderr(), "skipped: {name}: {reason}");
 }
 
 /// What stands in the way of live tests.

@@ -21,6 +21,15 @@ pub fn actor() -> PathBuf {
     find("TRACER_ACTOR", "actor", "cargo build -p tracer-tests")
 }
 
+/// HTTP/3 for the tests of names: `TRACER_QUIC`, else beside the tracer.
+///
+/// # Panics
+/// When there is none.
+#[must_use]
+pub fn quic() -> PathBuf {
+    find("TRACER_QUIC", "quic", "cargo build -p tracer-tests-quic")
+}
+
 fn find(variable: &str, name: &str, remedy: &str) -> PathBuf {
     if let Some(path) = std::env::var_os(variable).map(PathBuf::from) {
         assert!(path.is_file(), "{variable}={}: no such file", path.display());

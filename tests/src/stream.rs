@@ -96,8 +96,8 @@ impl Stream {
                 "close" if matches!(text(record, "flow.end"), "evicted" | "unseen") => {
                     text(record, "flow.end")
                 }
-                kind
-                @ ("connect" | "established" | "accept" | "failed" | "close" | "existing" | "sample") => kind,
+                kind @ ("connect" | "established" | "accept" | "failed" | "close" | "existing" | "sample"
+                | "named" | "dns") => kind,
                 _ => continue,
             };
             *written.entry(kind.to_owned()).or_default() += 1;

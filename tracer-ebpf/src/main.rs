@@ -10,6 +10,8 @@ mod calibrate;
 mod emit;
 mod identity;
 mod maps;
+mod payload;
+mod payload_hooks;
 mod tcp;
 mod tcp_states;
 mod tcp_unmarked;
@@ -107,6 +109,20 @@ pub fn tracer_consume(ctx: ProbeContext) -> u32 {
 #[kprobe]
 pub fn tracer_destroy(ctx: ProbeContext) -> u32 {
     udp_hooks::destroyed(&ctx);
+    0
+}
+
+/// Hook: kprobe `tcp_sendmsg(sk, msg, size)`, in the call that sends.
+#[kprobe]
+pub fn tracer_tcp_send(ctx: ProbeContext) -> u32 {
+    payload_hooks::tcp_sends(&ctx);
+    0
+}
+
+/// Hook: kprobe `unix_stream_sendmsg(sock, msg, len)`, in the call that sends.
+#[kprobe]
+pub fn tracer_unix_send(ctx: ProbeContext) -> u32 {
+    payload_hooks::unix_sends(&ctx);
     0
 }
 

@@ -39,6 +39,10 @@ pub static UDP_BINDERS: LruHashMap<u64, Identity> = LruHashMap::with_max_entries
 #[map]
 pub static TCP_NUMBERS: LruHashMap<u64, TcpNumber> = LruHashMap::with_max_entries(1, 0);
 
+/// TCP connections whose first bytes are not all there yet, by number. The oldest makes room: then a name is missing.
+#[map]
+pub static FIRST_BYTES_WANTED: LruHashMap<u64, u64> = LruHashMap::with_max_entries(1024, 0);
+
 /// What the calibrating programs have copied, on kernels without BTF.
 #[map]
 pub static PEEK: Array<Peek> = Array::with_max_entries(1, 0);

@@ -29,10 +29,11 @@ pub const AF_INET: u32 = 2;
 /// `enum sock_flags`, include/net/sock.h: set by `tcp_fin()` alone, when the peer's FIN arrives.
 const SOCK_DONE: u64 = 1 << 1;
 
+/// Loads a field of a context, or of what the kernel lends, at a constant offset.
 macro_rules! load {
     ($width:literal, $value:ident, $ops:expr, $offset:expr) => {{
         let word: u64;
-        // SAFETY: the kernel hands a valid context, and the verifier checks offset and width of every load.
+        // SAFETY: the kernel hands valid memory, and the verifier checks offset and width of every load.
         unsafe {
             asm!(
                 concat!("{0} = *(", $width, " *)({1} + {2})"),
@@ -45,6 +46,8 @@ macro_rules! load {
         $value = word as _;
     }};
 }
+pub(crate) use load;
+
 /// Reads one field of the context: `field!(ops, name)`, or word `n` of an array with `field!(ops, name[n])`.
 ///
 /// In assembly, because the verifier takes context loads only at constant offsets from the unchanged pointer, and LLVM

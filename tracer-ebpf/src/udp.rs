@@ -4,16 +4,17 @@
 //!
 //! A connect without data is no datagram and leaves no trace here.
 
-use aya_ebpf::bindings::BPF_NOEXIST;
+use aya_ebpf::bindings::{__sk_buff, BPF_NOEXIST};
 use tracer_ebpf::abi::{
-    Identity, KIND_UDP_CLOSE, KIND_UDP_DATAGRAM, KIND_UDP_OPEN, KIND_UDP_RELEASE, KNOWN_OWNER, PAYLOAD_BYTES,
-    TASK_BOUND, TASK_CALLED, Tuple, UDP_INGRESS, UDP_KPROBE, UdpClose, UdpFlow, UdpKey, UdpOpen, UdpRelease,
-    UdpSocket, tcp_state,
+    DATAGRAMS_LOOKED_AT, Identity, KIND_UDP_CLOSE, KIND_UDP_DATAGRAM, KIND_UDP_OPEN, KIND_UDP_RELEASE,
+    KNOWN_OWNER, OFFSET_UNKNOWN, OWN_NUMBER, PAYLOAD_BYTES, TASK_BOUND, TASK_CALLED, Tuple, UDP_INGRESS,
+    UDP_KPROBE, UdpClose, UdpFlow, UdpKey, UdpOpen, UdpRelease, UdpSocket, tcp_state,
 };
 
 use crate::emit::{add, lose, now, own_number, reserve, set, skip, submit};
-use crate::identity::{owner, read, read_into, write_identity};
+use crate::identity::{owner, read, write_identity};
 use crate::maps::{UDP_BINDERS, UDP_FLOWS, UDP_SOCKETS, config};
+use crate::payload::{self, Part};
 use crate::tcp::{Address, MAPPED, netns_of, unwanted};
 
 /// include/uapi/linux/in.h
@@ -25,6 +26,8 @@ const HEADER_BYTES: u16 = 8;
 /// A packet at a hook.
 #[derive(Clone, Copy)]
 pub struct Packet {
+    /// The context of a cgroup hook, else null.
+    pub context: *mut __sk_buff,
     /// Address of the `struct sk_buff`, with IP and UDP header in place.
     pub skb: u64,
     /// Address of the `struct sock` that sends or receives it.
@@ -38,17 +41,19 @@ pub struct Packet {
 
 /// Both ends of a datagram, from the socket's side, and its size.
 #[derive(Clone, Copy)]
-struct Datagram {
+pub struct Datagram {
     local: Address,
-    remote: Address,
-    local_port: u16,
-    remote_port: u16,
+    pub remote: Address,
+    pub local_port: u16,
+    pub remote_port: u16,
     /// Payload of all segments.
-    bytes: u64,
+    pub bytes: u64,
     /// More than one when the kernel cuts it later, or has put several together.
     segments: u64,
+    /// Payload bytes of each segment but the last one; 0 when there is one.
+    pub segment: u64,
     /// Address of the payload.
-    payload: u64,
+    pub payload: u64,
     is_known: bool,
 }
 
@@ -63,10 +68,43 @@ pub fn datagram(packet: &Packet) {
     if !datagram.is_known {
         return;
     }
+    let has_names = config!(names) == 1;
+    let is_dns = has_names && payload::is_dns(&datagram);
+    let mut counted = Counted {
+        number: if packet.cookie == 0 { OWN_NUMBER | packet.sk } else { packet.cookie },
+        before: u64::MAX,
+        is_new: false,
+    };
+    // Local resolvers listen at loopback addresses.
     if unwanted(datagram.remote) {
         skip(KIND_UDP_DATAGRAM);
-        return;
+    } else {
+        account(packet, &datagram, &mut counted);
     }
+    if counted.is_new {
+        tell(packet, &datagram, counted.number);
+    }
+    if is_dns {
+        payload::tell_dns(packet, &datagram, counted.number);
+    } else if has_names && packet.is_sent && counted.before < DATAGRAMS_LOOKED_AT {
+        payload::tell_datagrams(packet, &datagram, counted.number, counted.before);
+    }
+}
+
+/// What was found of the flow of a datagram.
+struct Counted {
+    /// Of the socket.
+    number: u64,
+    /// Datagrams that the flow had sent before; much more when none is counted.
+    before: u64,
+    /// The flow begins.
+    is_new: bool,
+}
+
+/// Counts a datagram. A function of its own, as those that tell of it: each has up to 512 bytes of stack together with its
+/// caller.
+#[inline(never)]
+fn account(packet: &Packet, datagram: &Datagram, counted: &mut Counted) {
     let mut key =
         UdpKey { socket: packet.cookie, remote: [0; 16], remote_port: datagram.remote_port, pad: [0; 3] };
     set_address(&mut key.remote, datagram.remote);
@@ -78,15 +116,22 @@ pub fn datagram(packet: &Packet) {
         // SAFETY: the verifier knows that a value of the map is there.
         key.socket = unsafe { (*socket).first.socket };
     }
-    if !count(packet, &datagram, &key) {
-        begin(packet, &datagram, &key);
+    counted.number = key.socket;
+    counted.before = count(packet, datagram, &key);
+    if counted.before == COUNTED_NOT {
+        begin(packet, datagram, &key, counted);
     }
 }
 
-/// Adds to a flow that is there.
+/// [`count`]: the flow is not there.
+const COUNTED_NOT: u64 = u64::MAX - 1;
+
+/// Adds to a flow that is there; returns how many datagrams it had sent before.
 #[inline(always)]
-fn count(packet: &Packet, datagram: &Datagram, key: &UdpKey) -> bool {
-    let Some(flow) = UDP_FLOWS.get_ptr_mut(key) else { return false };
+fn count(packet: &Packet, datagram: &Datagram, key: &UdpKey) -> u64 {
+    let Some(flow) = UDP_FLOWS.get_ptr_mut(key) else { return COUNTED_NOT };
+    // SAFETY: as below.
+    let before = unsafe { (&raw const (*flow).datagrams_sent).read_volatile() };
     // SAFETY: only addresses of fields are taken; the value is aligned to eight bytes.
     unsafe {
         if packet.is_sent {
@@ -98,18 +143,14 @@ fn count(packet: &Packet, datagram: &Datagram, key: &UdpKey) -> bool {
         }
         (&raw mut (*flow).last_ns).write_volatile(now());
     }
-    true
+    before
 }
 
-/// Puts a new flow into the map and tells of it.
+/// Puts a new flow into the map.
 #[inline(always)]
-fn begin(packet: &Packet, datagram: &Datagram, key: &UdpKey) {
+fn begin(packet: &Packet, datagram: &Datagram, key: &UdpKey, counted: &mut Counted) {
     let now = now();
     let owner = owner(packet.sk);
-    let state = read::<u8>(packet.sk, config!(offsets.sock_state)).value;
-    let is_connected = u16::from(state) == tcp_state::ESTABLISHED;
-    let ingress = if packet.is_sent || is_connected { 0 } else { UDP_INGRESS };
-    let flags = ingress | if packet.cookie == 0 { UDP_KPROBE } else { 0 };
     let (sent, received) = if packet.is_sent { (1, 0) } else { (0, 1) };
     let mut flow = UdpFlow {
         first_ns: now,
@@ -120,7 +161,7 @@ fn begin(packet: &Packet, datagram: &Datagram, key: &UdpKey) {
         datagrams_received: datagram.segments * received,
         local: [0; 16],
         local_port: datagram.local_port,
-        flags,
+        flags: flags_of(packet),
         netns: netns_of(packet.sk),
         owner_uid: owner.value,
         known: owner.bit(KNOWN_OWNER),
@@ -133,39 +174,51 @@ fn begin(packet: &Packet, datagram: &Datagram, key: &UdpKey) {
     };
     if UDP_FLOWS.insert(key, &flow, u64::from(BPF_NOEXIST)).is_err() {
         // Another CPU was faster, or there is no room.
-        if !count(packet, datagram, key) {
+        counted.before = count(packet, datagram, key);
+        if counted.before == COUNTED_NOT {
             lose(KIND_UDP_DATAGRAM);
         }
         return;
     }
     // SAFETY: as in `count`.
     unsafe { add(&raw mut (*socket).flows, 1) };
-    tell(packet, datagram, key, flags);
+    (counted.before, counted.is_new) = (0, true);
 }
 
+/// `UDP_*` bits.
 #[inline(always)]
-fn tell(packet: &Packet, datagram: &Datagram, key: &UdpKey, flags: u16) {
+fn flags_of(packet: &Packet) -> u16 {
+    let state = read::<u8>(packet.sk, config!(offsets.sock_state)).value;
+    let is_connected = u16::from(state) == tcp_state::ESTABLISHED;
+    let ingress = if packet.is_sent || is_connected { 0 } else { UDP_INGRESS };
+    ingress | if packet.cookie == 0 { UDP_KPROBE } else { 0 }
+}
+
+/// Tells of a new flow. `number`: of the socket.
+#[inline(never)]
+fn tell(packet: &Packet, datagram: &Datagram, number: u64) {
     let Some(mut entry) = reserve::<UdpOpen>(KIND_UDP_OPEN) else { return };
     let out = entry.as_mut_ptr();
-    set!(out.socket = key.socket);
+    set!(out.socket = number);
     // SAFETY: both are parts of the reserved entry.
     let (tuple, identity) = unsafe { (&raw mut (*out).tuple, &raw mut (*out).identity) };
     write_tuple(tuple, datagram, packet.sk);
-    let task = write_task(identity, packet, key.socket);
-    set!(out.flags = flags);
+    let task = write_task(identity, packet, number);
+    set!(out.flags = flags_of(packet));
     set!(out.task = task);
     set!(out.payload_len = datagram.bytes as u32);
     // SAFETY: a part of the reserved entry.
     let payload = unsafe { &raw mut (*out).payload };
     set!(out.payload as [u64; 2] = [0, 0]);
     if datagram.bytes >= PAYLOAD_BYTES as u64 {
-        read_into(payload, datagram.payload);
+        let start = Part { index: 0, start: 0, length: PAYLOAD_BYTES as u64 };
+        payload::copy_datagram::<{ PAYLOAD_BYTES as u64 }>(payload.cast(), packet, datagram, &start);
     }
     submit(KIND_UDP_OPEN, entry);
 }
 
 #[inline(always)]
-fn write_tuple(out: *mut Tuple, datagram: &Datagram, sk: u64) {
+pub fn write_tuple(out: *mut Tuple, datagram: &Datagram, sk: u64) {
     set!(out.local as Address = datagram.local);
     set!(out.remote as Address = datagram.remote);
     set!(out.local_port = datagram.local_port);
@@ -175,7 +228,7 @@ fn write_tuple(out: *mut Tuple, datagram: &Datagram, sk: u64) {
 
 /// Writes the task that calls, else the one that bound the socket, else only the owner.
 #[inline(always)]
-fn write_task(out: *mut Identity, packet: &Packet, number: u64) -> u16 {
+pub fn write_task(out: *mut Identity, packet: &Packet, number: u64) -> u16 {
     if packet.is_in_call && is_of_a_process(packet.sk) {
         write_identity(out, packet.sk);
         return TASK_CALLED;
@@ -267,7 +320,7 @@ fn close(key: &UdpKey) {
 }
 
 /// Reads both headers.
-#[inline(always)]
+#[inline(never)]
 fn look(packet: &Packet) -> Datagram {
     let head = read::<u64>(packet.skb, config!(offsets.skb_head));
     let network = read::<u16>(packet.skb, config!(offsets.skb_network_header));
@@ -288,9 +341,11 @@ fn look(packet: &Packet) -> Datagram {
     let [from_port, to_port, length, _] = header.value;
     let bytes = u64::from(length.swap_bytes().saturating_sub(HEADER_BYTES));
     let end = read::<u32>(packet.skb, config!(offsets.skb_end));
-    let cut = read::<u16>(head.value + u64::from(end.value), config!(offsets.shinfo_gso_segs));
-    // 0 unless the kernel cuts it or has put it together.
-    let segments = u64::from(cut.value).max(1);
+    let segs_at = config!(offsets.shinfo_gso_segs);
+    // Size and number of segments are neighbours. 0 unless the kernel cuts it or has put it together.
+    let size_at = if segs_at == OFFSET_UNKNOWN { segs_at } else { segs_at - 2 };
+    let [size, cut] = read::<[u16; 2]>(head.value + u64::from(end.value), size_at).value;
+    let segments = u64::from(cut).max(1);
     let (local, remote, local_port, remote_port) =
         if packet.is_sent { (from, to, from_port, to_port) } else { (to, from, to_port, from_port) };
     Datagram {
@@ -300,6 +355,7 @@ fn look(packet: &Packet) -> Datagram {
         remote_port: remote_port.swap_bytes(),
         bytes,
         segments,
+        segment: if segments > 1 { u64::from(size) } else { 0 },
         payload: udp + u64::from(HEADER_BYTES),
         // What could not be read is 0.
         is_known: version == 4 || version == 6,

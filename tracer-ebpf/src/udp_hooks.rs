@@ -1,12 +1,14 @@
 //! Where UDP datagrams are seen: in cgroup hooks, or in kprobes. Each finds packet and socket, and hands over to [`udp`].
 
 use core::ffi::c_void;
+use core::ptr::null_mut;
 
 use aya_ebpf::helpers::bpf_get_socket_cookie;
 use aya_ebpf::programs::{ProbeContext, SkBuffContext, SockContext};
 
 use crate::identity::{address_of, read};
 use crate::maps::config;
+use crate::payload_hooks;
 use crate::udp::{self, Packet};
 
 /// include/uapi/linux/in.h
@@ -27,6 +29,9 @@ pub fn packet(ctx: &SkBuffContext, is_sent: bool) {
         let (version, protocol4, protocol6) = unsafe { (*header >> 4, *header.add(9), *header.add(6)) };
         let protocol = if version == 4 { protocol4 } else { protocol6 };
         if protocol == IPPROTO_TCP {
+            if config!(names) == 1 {
+                payload_hooks::segment(skb, is_sent);
+            }
             return;
         }
     }
@@ -35,6 +40,7 @@ pub fn packet(ctx: &SkBuffContext, is_sent: bool) {
         return;
     }
     udp::datagram(&Packet {
+        context: skb,
         skb: address_of(skb.cast_const().cast()),
         sk: address_of(sk),
         // SAFETY: the helper takes the context.
@@ -76,7 +82,7 @@ pub fn sends(skb: Option<*const c_void>) {
     let Some(skb) = skb else { return };
     let skb = skb as u64;
     let sk = read::<u64>(skb, config!(offsets.skb_sk)).value;
-    udp::datagram(&Packet { skb, sk, cookie: 0, is_sent: true, is_in_call: true });
+    udp::datagram(&Packet { context: null_mut(), skb, sk, cookie: 0, is_sent: true, is_in_call: true });
 }
 
 /// The kprobe on `skb_consume_udp()`.
@@ -90,6 +96,7 @@ pub fn takes(ctx: &ProbeContext) {
     // Negative: it was only looked at (MSG_PEEK) and stays in the queue.
     if length >= 0 {
         udp::datagram(&Packet {
+            context: null_mut(),
             skb: skb as u64,
             sk: sk as u64,
             cookie: 0,

@@ -21,7 +21,7 @@ use tracer::enrich::process::{DEFAULT_CAPACITY, ProcessTable};
 use tracer::event::Event;
 use tracer::flow::{self, FlowTable};
 use tracer::judge::Expectations;
-use tracer::pipeline::{Filter, Lines, Pipeline, Stages};
+use tracer::pipeline::{Filter, Hearing, Lines, Pipeline, Stages};
 use tracer::record::connection::{News, with_record};
 use tracer::record::{PlaceCache, WhoCache};
 use tracer::sink::Format;
@@ -181,9 +181,11 @@ fn pipeline(root: &Path) -> anyhow::Result<Pipeline> {
         lines: Lines::new(Format::Jsonl),
         who: WhoCache::default(),
         places: PlaceCache::default(),
+        names: None,
+        redactor: None,
         not_shown: Tally::default(),
     };
-    Ok(Pipeline { flows: FlowTable::new(flow::table::DEFAULT_CAPACITY), stages })
+    Ok(Pipeline { flows: FlowTable::new(flow::table::DEFAULT_CAPACITY), hearing: Hearing::default(), stages })
 }
 
 /// Events of [`FLOWS`] connections in the order in which a phone makes them: many are open at a time.

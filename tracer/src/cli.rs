@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -59,9 +60,15 @@ pub struct RunArgs {
     /// Only connections of packages that match (`*`, `?`); repeatable.
     #[arg(long, value_name = "GLOB")]
     pub app: Vec<String>,
-    /// Only these actions.
+    /// Only these actions; or, as +dns or +named, these beside the usual ones.
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
-    pub events: Vec<EventArg>,
+    pub events: Vec<EventChoice>,
+    /// Do not look for names, in the kernel neither: no payload at all is looked at.
+    #[arg(long)]
+    pub no_names: bool,
+    /// Write names and addresses as hashes with a key of this run only, so that the records can be shared.
+    #[arg(long)]
+    pub redact: bool,
     /// Also connections to loopback addresses.
     #[arg(long)]
     pub include_loopback: bool,
@@ -116,6 +123,29 @@ pub enum EventArg {
     Close,
     Existing,
     Sample,
+    Named,
+    Dns,
+}
+
+/// One word of `--events`: an action, with `+` beside the usual ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventChoice {
+    pub event: EventArg,
+    pub is_added: bool,
+}
+
+impl FromStr for EventChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, is_added) = text.strip_prefix('+').map_or((text, false), |name| (name, true));
+        let event = EventArg::from_str(name, false).map_err(|_| {
+            let names = EventArg::value_variants().iter().filter_map(ValueEnum::to_possible_value);
+            let names: Vec<String> = names.map(|value| value.get_name().to_owned()).collect();
+            format!("give one of {}, or + and one of these", names.join(", "))
+        })?;
+        Ok(Self { event, is_added })
+    }
 }
 
 #[derive(Debug, Args)]

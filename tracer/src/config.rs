@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::ValueEnum as _;
 use wildmatch::WildMatch;
 
-use crate::cli::{EventArg, FormatArg, RunArgs};
+use crate::cli::{EventArg, EventChoice, FormatArg, RunArgs};
 use crate::enrich::geo;
 use crate::failure::Failure;
 use crate::kernel::hooks::Hooks;
@@ -27,6 +28,10 @@ pub struct Config {
     pub home: Vec<String>,
     pub filter: Filter,
     pub include_loopback: bool,
+    /// Look for names.
+    pub names: bool,
+    /// Write names and addresses as hashes.
+    pub redact: bool,
     pub format: FormatArg,
     pub output: Option<PathBuf>,
     pub duration: Option<Duration>,
@@ -71,9 +76,11 @@ impl TryFrom<RunArgs> for Config {
             filter: Filter {
                 uids: args.uid,
                 apps: args.app.iter().map(|pattern| WildMatch::new(pattern)).collect(),
-                actions: args.events.into_iter().map(Action::from).collect(),
+                actions: Some(actions(&args.events, args.format)),
             },
             include_loopback: args.include_loopback,
+            names: !args.no_names,
+            redact: args.redact,
             format: args.format,
             output: args.output,
             duration: args.duration,
@@ -88,6 +95,21 @@ impl TryFrom<RunArgs> for Config {
             geo: args.data.geo,
         })
     }
+}
+
+/// Which records are wanted: those that were named, or the usual ones, and those that were added.
+fn actions(choices: &[EventChoice], format: FormatArg) -> Vec<Action> {
+    let named: Vec<_> = choices.iter().filter(|choice| !choice.is_added).map(|choice| choice.event).collect();
+    let added = choices.iter().filter(|choice| choice.is_added).map(|choice| choice.event);
+    let is_usual = |event: &EventArg| match event {
+        EventArg::Dns => false,
+        // A person waits for it.
+        EventArg::Named => format == FormatArg::Pretty,
+        _ => true,
+    };
+    let usual = EventArg::value_variants().iter().copied().filter(is_usual);
+    let chosen: Vec<_> = if named.is_empty() { usual.collect() } else { named };
+    chosen.into_iter().chain(added).map(Action::from).collect()
 }
 
 /// Checks a code given with `--home`.
@@ -112,6 +134,8 @@ impl From<EventArg> for Action {
             EventArg::Close => Self::Close,
             EventArg::Existing => Self::Existing,
             EventArg::Sample => Self::Sample,
+            EventArg::Named => Self::Named,
+            EventArg::Dns => Self::Dns,
         }
     }
 }

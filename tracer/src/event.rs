@@ -105,6 +105,44 @@ pub enum What {
     Ended(LastDatagrams, End),
     /// A socket with several UDP flows was released: the map has their figures.
     AllReleased,
+    /// A DNS message in a datagram.
+    Dns(Box<DnsCopy>),
+    /// First bytes of a connection.
+    FirstBytes(Box<FirstBytesCopy>),
+    /// A message to or from a resolver's Unix socket. Its conversation stands in [`Event::cookie`].
+    Resolver(Box<ResolverCopy>),
+}
+
+/// A copy of a DNS message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DnsCopy {
+    pub owner: Option<u32>,
+    pub task: Option<(Identity, ProcessSource)>,
+    pub is_received: bool,
+    /// The hook that saw it.
+    pub method: Method,
+    /// As much of it as was copied.
+    pub bytes: Box<[u8]>,
+}
+
+/// A copy of a piece of a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FirstBytesCopy {
+    pub is_received: bool,
+    /// Where it stands in the stream.
+    pub offset: u32,
+    pub bytes: Box<[u8]>,
+}
+
+/// A copy of a message to or from a resolver.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResolverCopy {
+    /// The task that sends.
+    pub identity: Identity,
+    pub is_answer: bool,
+    /// systemd-resolved, not Android's.
+    pub is_resolved: bool,
+    pub bytes: Box<[u8]>,
 }
 
 /// One of several processes that hold a socket, for example after a fork: nothing tells which of them uses it.

@@ -3,6 +3,8 @@
 //! In: decoded events and a clock. Out: rendered lines in [`Lines`]. Every event of a connection gives exactly one
 //! record or is counted as not shown, so that the totals add up with the kernel's own counters.
 
+use std::sync::Arc;
+
 use tracer_ebpf::abi::KNOWN_TASK;
 use wildmatch::WildMatch;
 
@@ -12,24 +14,30 @@ use crate::enrich::process::thread_name;
 use crate::event::{Event, What};
 use crate::flow::{Flow, FlowTable};
 use crate::judge::{Expectations, Facts};
+use crate::names::cache::Names;
 use crate::record::connection::{self, News};
 use crate::record::{Action, EventKind, EventObject, PlaceCache, Record, SCHEMA, StreamObject, WhoCache};
+use crate::redact::Redactor;
 use crate::sink::Format;
 use crate::tally::Tally;
 
-/// Which records are wanted. An empty list wants all.
+mod hearing;
+pub use hearing::{DnsNews, Hearing};
+
+/// Which records are wanted. An empty list of owners or apps wants all.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
     /// Owners.
     pub uids: Vec<u32>,
     /// Patterns of package names, `*` and `?`.
     pub apps: Vec<WildMatch>,
-    pub actions: Vec<Action>,
+    /// `None` wants all.
+    pub actions: Option<Vec<Action>>,
 }
 
 impl Filter {
     fn admits(&self, action: Action, flow: &Flow, enricher: &Enricher) -> bool {
-        (self.actions.is_empty() || self.actions.contains(&action))
+        self.actions.as_ref().is_none_or(|actions| actions.contains(&action))
             && (self.uids.is_empty() || flow.owner.is_some_and(|uid| self.uids.contains(&uid)))
             && (self.apps.is_empty() || self.admits_app(flow, enricher))
     }
@@ -92,6 +100,10 @@ pub struct Stages {
     pub lines: Lines,
     pub who: WhoCache,
     pub places: PlaceCache,
+    /// Names that were asked for; `None` when they are not wanted.
+    pub names: Option<Names>,
+    /// Hashes names and addresses, where that is wanted.
+    pub redactor: Option<Redactor>,
     /// Events that the filter left out.
     pub not_shown: Tally,
 }
@@ -99,6 +111,7 @@ pub struct Stages {
 /// The chain behind the source.
 pub struct Pipeline {
     pub flows: FlowTable,
+    pub hearing: Hearing,
     pub stages: Stages,
 }
 
@@ -113,6 +126,9 @@ impl Pipeline {
 
     /// Takes one event through the whole chain.
     pub fn handle(&mut self, event: &Event, clock: Clock) {
+        if let What::Dns(_) | What::FirstBytes(_) | What::Resolver(_) = event.what {
+            return self.hear(event, clock);
+        }
         let Some(step) = self.flows.track(event) else { return };
         if let Some(mut evicted) = step.evicted {
             self.stages.show(&mut evicted, &News::EVICTED, event.at, clock);
@@ -133,17 +149,29 @@ impl Stages {
         let seq = self.lines.next_seq();
         let Lines { format, buffer, counts, .. } = &mut self.lines;
         counts[news.kind] += 1;
-        connection::with_record(flow, news, at, clock, &self.boot, seq, |record| {
-            format.render(record, buffer);
-        });
+        let render = |record: &Record<'_>| format.render(record, buffer);
+        match &self.redactor {
+            None => connection::with_record(flow, news, at, clock, &self.boot, seq, render),
+            Some(redactor) => {
+                let question = news.question().map(|question| question.redacted(redactor));
+                let flow = flow.redacted(redactor);
+                let news = news.with_question(question.as_ref());
+                connection::with_record(&flow, &news, at, clock, &self.boot, seq, render);
+            }
+        }
     }
 
     /// Adds what is kept with the flow: its process, as long as `/proc` still knows it, places, verdict, owner.
     fn enrich(&mut self, flow: &mut Flow, clock: Clock) {
+        self.look_up_name(flow);
         if flow.process.is_none()
             && let Some(identity) = flow.identity.filter(|identity| identity.known & KNOWN_TASK != 0)
         {
             flow.process = self.enricher.processes.resolve(&identity);
+            if let (Some(_), Some(process)) = (&self.redactor, &mut flow.process) {
+                // Often names what it connects to.
+                Arc::make_mut(process).command_line = None;
+            }
         }
         if flow.places.is_none() {
             flow.places = Some(self.places.of(&flow.tuple, &self.enricher.geo));
@@ -196,6 +224,8 @@ impl Stages {
             source: None,
             destination: None,
             flags: &[],
+            tls: None,
+            dns: None,
             error: None,
             tracer: Some(stream),
             who: None,

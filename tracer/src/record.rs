@@ -13,12 +13,14 @@ use serde::Serialize;
 use crate::clock::Timestamp;
 
 pub mod connection;
+mod name;
 mod place;
 mod schema;
 mod stream;
 mod who;
 mod who_cache;
 mod whose;
+pub use name::*;
 pub use place::{PlaceCache, PlaceText, Places, Rendered};
 pub use schema::schema;
 pub use stream::*;
@@ -54,6 +56,12 @@ pub struct Record<'a> {
     /// What was noticed about this connection, each with its reason.
     #[serde(skip_serializing_if = "<[Flag]>::is_empty")]
     pub flags: &'a [Flag],
+    /// What a TLS or QUIC client said in the clear.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsObject<'a>>,
+    /// A question to a resolver: `dns` records only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dns: Option<DnsObject<'a>>,
     /// Why an `error` happened (ECS `error`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<ErrorObject>,
@@ -114,6 +122,10 @@ pub enum Action {
     Existing,
     /// A connection that is still open moved more data.
     Sample,
+    /// The name of a connection's destination was learnt after the last record.
+    Named,
+    /// A resolver was asked for a name.
+    Dns,
     /// A socket that waits for others: `tracer snapshot` only.
     Listening,
     /// First record of a stream.
@@ -238,6 +250,9 @@ pub struct NetworkObject<'a> {
     /// What the connection carries, where it shows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub protocol: Option<Protocol>,
+    /// `true` when what it carries is not encrypted: HTTP.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub cleartext: bool,
     #[serde(rename = "type")]
     pub family: Family,
     /// Absent when the beginning of the connection was not seen; `source` is the local end then.
@@ -261,12 +276,18 @@ pub enum Transport {
     Udp,
 }
 
-/// A protocol above UDP.
+/// What a connection carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Protocol {
     /// By its first packet (RFC 9000), or by port 443 and the form of a later one.
     Quic,
+    /// By its ClientHello.
+    Tls,
+    /// By its first request: HTTP/1.
+    Http,
+    /// By its port and a message.
+    Dns,
 }
 
 impl Transport {
@@ -304,6 +325,14 @@ pub struct Endpoint<'a> {
     pub ip: Option<&'a Rendered<IpAddr>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
+    /// The host that the app asked for; how it was found stands in `name`. `destination` only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub domain: Option<&'a str>,
+    /// What somebody registered of it, by the Public Suffix List.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub registered_domain: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<NameObject<'a>>,
     /// What kind of address this is.
     pub scope: crate::enrich::geo::Scope,
     /// The IPv4 address inside a NAT64 address (64:ff9b::/96).

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::ops::{AddAssign, Index, IndexMut};
 
 use tracer_ebpf::abi::{
-    KIND_COUNT, KIND_TCP_ACCEPT, KIND_TCP_CLOSE, KIND_TCP_CONNECT, KIND_TCP_ESTABLISHED, KIND_TCP_FAILED,
-    KIND_TCP_LISTEN, KIND_UDP_CLOSE, KIND_UDP_DATAGRAM, KIND_UDP_OPEN, KIND_UDP_RELEASE,
+    KIND_COUNT, KIND_DNS, KIND_FIRST_BYTES, KIND_RESOLVER, KIND_TCP_ACCEPT, KIND_TCP_CLOSE, KIND_TCP_CONNECT,
+    KIND_TCP_ESTABLISHED, KIND_TCP_FAILED, KIND_TCP_LISTEN, KIND_UDP_CLOSE, KIND_UDP_DATAGRAM, KIND_UDP_OPEN,
+    KIND_UDP_RELEASE,
 };
 
 /// What is counted apart: the kinds of kernel events, and records that no kernel event stands behind.
@@ -27,15 +28,25 @@ pub enum Kind {
     UdpRelease = KIND_UDP_RELEASE,
     /// Single datagrams, that no flow counts.
     Datagram = KIND_UDP_DATAGRAM,
+    /// A copy of a DNS message.
+    Dns = KIND_DNS,
+    /// A copy of a piece of a connection.
+    FirstBytes = KIND_FIRST_BYTES,
+    /// A copy of a message to or from a resolver.
+    Resolver = KIND_RESOLVER,
     Existing,
     Sample,
     Unseen,
     /// A UDP flow ended, as the map of flows showed.
     UdpEnded,
+    /// The name of a flow was learnt.
+    Named,
+    /// A question to a resolver.
+    Question,
 }
 
 /// Number of kinds.
-const COUNT: usize = Kind::UdpEnded as usize + 1;
+const COUNT: usize = Kind::Question as usize + 1;
 
 /// Names in the order of the kinds.
 const NAMES: [&str; COUNT] = [
@@ -50,10 +61,15 @@ const NAMES: [&str; COUNT] = [
     "udp_close",
     "udp_release",
     "datagram",
+    "dns_message",
+    "first_bytes",
+    "resolver_message",
     "existing",
     "sample",
     "unseen",
     "udp_ended",
+    "named",
+    "dns",
 ];
 
 /// One count per kind.

@@ -90,8 +90,36 @@ pub struct Offsets {
     pub shinfo_gso_segs: u32,
     /// `inet_sock.inet_sport`, the local port in network byte order: stays when `sock_num` is taken away.
     pub inet_sport: u32,
+    /// `sk_buff.tail`, u32: where the linear part ends, from `head`.
+    pub skb_tail: u32,
+    /// `tcp_sock.bytes_sent`, u64.
+    pub tcp_bytes_sent: u32,
+    /// `msghdr.msg_iter`, a `struct iov_iter`.
+    pub msg_iter: u32,
+    /// `iov_iter.iter_type` (`type` before 5.14), from the start of the iterator, as those that follow.
+    pub iter_kind: u32,
+    /// `iov_iter.iov_offset`, unsigned long.
+    pub iter_offset: u32,
+    /// `iov_iter.count`, unsigned long.
+    pub iter_count: u32,
+    /// `iov_iter.__iov` (`iov` before 6.4), a pointer; in the same place `ubuf`.
+    pub iter_iov: u32,
+    /// `iov_iter.nr_segs`, unsigned long.
+    pub iter_segments: u32,
+    /// `socket.sk`, a pointer.
+    pub socket_sk: u32,
+    /// `unix_sock.peer`, a pointer.
+    pub unix_peer: u32,
+    /// `unix_sock.addr`, a pointer.
+    pub unix_addr: u32,
+    /// `unix_address.name`, a `struct sockaddr_un`.
+    pub unix_name: u32,
+    /// Value of `ITER_IOVEC`.
+    pub iter_iovec: u32,
+    /// Value of `ITER_UBUF` (6.0 and later).
+    pub iter_ubuf: u32,
 }
-pin_layout!(Offsets, 164, { task_pid: 0, cred_uid: 28, sock_uid: 32, tcp_snd_una: 120, inet_sport: 160 });
+pin_layout!(Offsets, 220, { task_pid: 0, cred_uid: 28, sock_uid: 32, tcp_snd_una: 120, inet_sport: 160 });
 
 impl Offsets {
     pub const UNKNOWN: Self = Self {
@@ -136,6 +164,20 @@ impl Offsets {
         skb_transport_header: OFFSET_UNKNOWN,
         shinfo_gso_segs: OFFSET_UNKNOWN,
         inet_sport: OFFSET_UNKNOWN,
+        skb_tail: OFFSET_UNKNOWN,
+        tcp_bytes_sent: OFFSET_UNKNOWN,
+        msg_iter: OFFSET_UNKNOWN,
+        iter_kind: OFFSET_UNKNOWN,
+        iter_offset: OFFSET_UNKNOWN,
+        iter_count: OFFSET_UNKNOWN,
+        iter_iov: OFFSET_UNKNOWN,
+        iter_segments: OFFSET_UNKNOWN,
+        socket_sk: OFFSET_UNKNOWN,
+        unix_peer: OFFSET_UNKNOWN,
+        unix_addr: OFFSET_UNKNOWN,
+        unix_name: OFFSET_UNKNOWN,
+        iter_iovec: OFFSET_UNKNOWN,
+        iter_ubuf: OFFSET_UNKNOWN,
     };
 }
 
@@ -148,12 +190,14 @@ pub struct Config {
     pub include_loopback: u32,
     /// 1: `bpf_ktime_get_boot_ns` exists (kernel 5.8+); 0: `boot_ns` is `CLOCK_MONOTONIC`, suspend excluded.
     pub boot_clock: u32,
+    /// 1: copy payload in which names stand; 0: none of these branches is loaded.
+    pub names: u32,
 }
-pin_layout!(Config, 172, { offsets: 0, include_loopback: 164, boot_clock: 168 });
+pin_layout!(Config, 232, { offsets: 0, include_loopback: 220, boot_clock: 224, names: 228 });
 
 impl Config {
     /// Nothing known, nothing wanted: what the object file carries until user space overrides it.
-    pub const EMPTY: Self = Self { offsets: Offsets::UNKNOWN, include_loopback: 0, boot_clock: 1 };
+    pub const EMPTY: Self = Self { offsets: Offsets::UNKNOWN, include_loopback: 0, boot_clock: 1, names: 0 };
 
     /// The bytes to override the global with, in host byte order.
     #[must_use]

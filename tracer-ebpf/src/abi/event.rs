@@ -19,7 +19,7 @@ pub const KIND_TCP_CLOSE: u16 = 5;
 pub const KIND_TCP_LISTEN: u16 = 6;
 
 /// Number of kinds plus one: the length of arrays indexed by kind. Index 0 is unused.
-pub const KIND_COUNT: usize = 11;
+pub const KIND_COUNT: usize = 14;
 
 /// First bytes of every event.
 #[repr(C)]

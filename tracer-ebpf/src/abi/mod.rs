@@ -8,6 +8,7 @@ mod calibrate;
 mod config;
 mod counters;
 mod event;
+mod names;
 pub mod tcp_state;
 mod udp;
 
@@ -15,11 +16,12 @@ pub use calibrate::*;
 pub use config::*;
 pub use counters::*;
 pub use event::*;
+pub use names::*;
 pub use udp::*;
 
 /// Version of these layouts. Changes whenever a layout changes; both sides are built together, so a mismatch means
 /// that a foreign object was loaded.
-pub const ABI_VERSION: u16 = 2;
+pub const ABI_VERSION: u16 = 3;
 
 /// Asserts the size of a struct and the offset of each named field at compile time.
 macro_rules! pin_layout {

@@ -1,5 +1,6 @@
 //! What is known about one connection. Pure.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use tracer_ebpf::abi::{Identity, KNOWN_OWNER, KNOWN_TASK_UID};
@@ -8,9 +9,12 @@ use crate::clock::BootTime;
 use crate::enrich::process::Process;
 use crate::enrich::tags::Tag;
 use crate::event::{Candidate, Event, Existing, FirstDatagram, FlowKey, LastDatagrams, Tuple, What};
+use crate::names::flow_name::FlowName;
+use crate::names::tls::ClientHello;
 use crate::record::{
     Direction, Flag, Method, OwnerSource, Places, ProcessSource, Protocol, Transport, WhoText,
 };
+use crate::redact::Redactor;
 
 use super::community_id;
 
@@ -21,6 +25,13 @@ pub enum Progress {
     Established,
     /// Its last event: it has left the table.
     Ended,
+}
+
+/// Tells the flows of one UDP socket apart: FNV-1a over remote address and port.
+fn peer(key: FlowKey) -> Option<u32> {
+    let (address, port) = key.peer?;
+    let bytes = address.octets().into_iter().chain(port.to_be_bytes());
+    Some(bytes.fold(0x811c_9dc5, |hash: u32, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)))
 }
 
 /// What is known about one connection.
@@ -48,6 +59,8 @@ pub struct Flow {
     /// When something was heard of it last.
     pub heard: BootTime,
     pub progress: Progress,
+    /// Of UDP, tells the flows of one socket apart in their ids.
+    pub peer: Option<u32>,
     /// Community ID, printed.
     pub community: Box<str>,
     /// On whose behalf the socket works, as netd knows it.
@@ -63,6 +76,12 @@ pub struct Flow {
     pub places: Option<Places>,
     /// Whose connection it is, rendered: kept from the first record on.
     pub who: Option<Arc<WhoText>>,
+    /// Kept by `pipeline` from the moment on that something tells of it.
+    pub name: Option<Box<FlowName>>,
+    /// What resolvers were asked before it was made was looked at.
+    pub is_looked_up: bool,
+    /// What its TLS or QUIC client said first.
+    pub hello: Option<Box<ClientHello>>,
     /// Kept by `judge` from the first record on; `None` before.
     pub flags: Option<Vec<Flag>>,
 }
@@ -86,6 +105,7 @@ impl Flow {
             owner_source: None,
             heard: event.at,
             progress,
+            peer: peer(event.key()),
             community: community_id::of(local, remote, event.transport.protocol()),
             tag: None,
             told: None,
@@ -93,8 +113,56 @@ impl Flow {
             process: None,
             places: None,
             who: None,
+            name: None,
+            is_looked_up: false,
+            hello: None,
             flags: None,
         }
+    }
+
+    /// What a DNS message in a datagram is about: a flow that is not followed here.
+    #[must_use]
+    pub fn of_message(
+        event: &Event,
+        method: Method,
+        owner: Option<u32>,
+        task: Option<(Identity, ProcessSource)>,
+    ) -> Self {
+        let mut flow = Self::new(event, Progress::Established, Some(Direction::Egress));
+        flow.is_looked_up = true;
+        flow.method = method;
+        flow.set_owner_and_task(owner, task);
+        flow
+    }
+
+    /// What a request to a resolver's Unix socket is about: no connection at all.
+    #[must_use]
+    pub fn of_request(event: &Event, identity: &Identity) -> Self {
+        Self::of_message(event, Method::Kprobe, None, Some((*identity, ProcessSource::Request)))
+    }
+
+    /// A copy in which no name and no address can be read. Of the Community ID nothing is left: it could be made from every
+    /// address in turn.
+    #[must_use]
+    pub fn redacted(&self, redactor: &Redactor) -> Self {
+        let mut flow = self.clone();
+        let remote = match redactor.address(self.tuple.remote_ip()) {
+            IpAddr::V6(address) => address,
+            IpAddr::V4(address) => address.to_ipv6_mapped(),
+        };
+        flow.peer = peer(FlowKey::new(self.cookie, self.transport, &Tuple { remote, ..self.tuple }));
+        flow.community = "".into();
+        if let Some(places) = &mut flow.places {
+            places.local = places.local.redacted(redactor).into();
+            places.remote = places.remote.redacted(redactor).into();
+        }
+        if let Some(name) = &mut flow.name {
+            **name = name.redacted(redactor);
+        }
+        if let Some(hello) = &mut flow.hello {
+            hello.server_name = hello.server_name.as_deref().map(|name| redactor.name(name));
+        }
+        flow
     }
 
     /// Takes both ends from an event that knows more of them: the local address of a socket bound to "any", and on some
@@ -131,17 +199,22 @@ impl Flow {
         self.set_owner(known(KNOWN_TASK_UID, identity.task_uid), OwnerSource::TaskUid);
     }
 
+    /// Takes the owner of the socket, and the task that uses it: its uid stands in for the owner.
+    fn set_owner_and_task(&mut self, owner: Option<u32>, task: Option<(Identity, ProcessSource)>) {
+        self.set_owner(owner, OwnerSource::SkUid);
+        (self.identity, self.process_source) = task.unzip();
+        if let Some(Identity { task_uid, known, .. }) = self.identity {
+            self.set_owner((known & KNOWN_TASK_UID != 0).then_some(task_uid), OwnerSource::TaskUid);
+        }
+    }
+
     /// A UDP flow that begins.
     pub(super) fn first_datagram(event: &Event, first: &FirstDatagram) -> Self {
         let mut flow = Self::new(event, Progress::Established, Some(first.direction));
         flow.opened = Some(first.so_far.map_or(event.at, |so_far| so_far.first));
         flow.method = first.method;
         flow.protocol = first.protocol;
-        flow.set_owner(first.owner, OwnerSource::SkUid);
-        (flow.identity, flow.process_source) = first.task.unzip();
-        if let Some(Identity { task_uid, known, .. }) = flow.identity {
-            flow.set_owner((known & KNOWN_TASK_UID != 0).then_some(task_uid), OwnerSource::TaskUid);
-        }
+        flow.set_owner_and_task(first.owner, first.task);
         flow.told = first.so_far.map(|so_far| (so_far.bytes_received, so_far.bytes_sent));
         flow
     }

@@ -126,6 +126,11 @@ impl FlowTable {
         self.flows.peek(key).map(|flow| &**flow)
     }
 
+    /// As [`Self::get`], to note something.
+    pub fn get_mut(&mut self, key: &FlowKey) -> Option<&mut Flow> {
+        self.flows.peek_mut(key).map(|flow| &mut **flow)
+    }
+
     /// Keys of the open UDP flows of a socket.
     #[must_use]
     pub fn udp_of(&self, cookie: u64) -> Vec<FlowKey> {
@@ -210,7 +215,7 @@ impl FlowTable {
             }
             What::DatagramsSoFar(moved) => self.sample_datagrams(event, moved),
             What::Released(last) | What::Ended(last, _) => Some(self.end_datagrams(event, last)),
-            What::AllReleased => None,
+            What::AllReleased | What::Dns(_) | What::FirstBytes(_) | What::Resolver(_) => None,
             What::Connect(identity) => {
                 let mut flow = self.begin(event, Progress::Connecting, Some(Direction::Egress));
                 flow.opened = Some(event.at);

@@ -19,6 +19,7 @@ use super::counters::Counters;
 use super::features::{CgroupRoot, Features};
 use super::hooks::{HookKind, Hooks};
 use super::missed::missed;
+use super::names::{self, NamesWatch};
 use super::offsets::Found;
 use super::tcp::{self, TcpWatch};
 use super::udp::{self, UdpWatch};
@@ -81,6 +82,8 @@ pub struct Settings {
     pub ring_size: u32,
     /// Which kinds of hooks may be used.
     pub hooks: Hooks,
+    /// Copy payload in which names stand.
+    pub names: bool,
 }
 
 /// Loaded and attached programs. Dropping it detaches them.
@@ -95,6 +98,7 @@ pub struct Attached {
     pub ends_refused: Option<AttachError>,
     pub tcp: TcpWatch,
     pub udp: UdpWatch,
+    pub names: NamesWatch,
     /// Where the programs find the kernel's fields.
     pub found: Found,
 }
@@ -120,7 +124,7 @@ impl Attached {
             let run_ns = u64::try_from(info.run_time().as_nanos()).unwrap_or(u64::MAX);
             (info.run_count() > 0).then_some(HookObject { name, runs: info.run_count(), run_ns })
         };
-        tcp::PROGRAMS.into_iter().chain(udp::PROGRAMS).filter_map(cost).collect()
+        tcp::PROGRAMS.into_iter().chain(udp::PROGRAMS).chain(names::PROGRAMS).filter_map(cost).collect()
     }
 
     /// Runs that the kernel left out so far, by program.
@@ -156,6 +160,7 @@ pub fn attach(features: &Features, root: &CgroupRoot, settings: &Settings) -> Re
         .map_err(|error| AttachError::Cgroup { root: root.path.display().to_string(), error })?;
     let (mut ebpf, tcp) = attach_tcp(&cgroup, root, settings, &found)?;
     let udp = udp::attach(&mut ebpf, &cgroup, settings, &found);
+    let names = names::attach(&mut ebpf, settings, &found.offsets, &udp);
     #[cfg(feature = "kernel-log")]
     start_kernel_log(&mut ebpf);
     let ring = take(&mut ebpf, "EVENTS").and_then(|map| RingBuf::try_from(map).ok());
@@ -168,6 +173,7 @@ pub fn attach(features: &Features, root: &CgroupRoot, settings: &Settings) -> Re
         ends_refused: tcp::refuse_states(settings, &found.offsets),
         tcp,
         udp,
+        names,
         found,
     };
     attached.watch_existing();
@@ -198,7 +204,12 @@ fn attach_tcp(
 
 /// `numbers`: TCP sockets that the programs can number.
 fn load(offsets: Offsets, settings: &Settings, numbers: u32) -> Result<Ebpf, AttachError> {
-    let config = Config { offsets, include_loopback: u32::from(settings.include_loopback), boot_clock: 1 };
+    let config = Config {
+        offsets,
+        include_loopback: u32::from(settings.include_loopback),
+        boot_clock: 1,
+        names: u32::from(settings.names),
+    };
     EbpfLoader::new()
         // The programs have no relocations against kernel types, and the kernel's BTF would cost 30 MB to parse.
         .btf(None)

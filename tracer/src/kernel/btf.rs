@@ -93,6 +93,20 @@ impl Btf {
             .flatten()
     }
 
+    /// Value of an enumerator, by its name.
+    #[must_use]
+    pub fn enumerator(&self, name: &str) -> Option<u32> {
+        self.types.iter().skip(1).find_map(|&at| {
+            let at = at as usize;
+            let info = word(&self.data, at + 4).filter(|info| kind(*info) == KIND_ENUM)?;
+            (0..count(info) as usize).find_map(|n| {
+                let entry = at + 12 + n * 8;
+                let is_meant = self.is_named(word(&self.data, entry)?, name);
+                if is_meant { word(&self.data, entry + 4) } else { None }
+            })
+        })
+    }
+
     fn find_struct(&self, name: &str) -> Option<u32> {
         let found = (1..self.types.len()).find(|&id| {
             self.types.get(id).is_some_and(|&at| {

@@ -67,7 +67,7 @@ pub enum Status {
 #[must_use]
 pub fn examine(features: &Features, hooks: Hooks) -> Report {
     let obstacles = plan::obstacles(features);
-    let settings = Settings { include_loopback: false, ring_size: 1 << 16, hooks };
+    let settings = Settings { include_loopback: false, ring_size: 1 << 16, hooks, names: true };
     let attempt = match &features.cgroup_root {
         Ok(root) if obstacles.is_empty() => Some(attach::attach(features, root, &settings)),
         _ => None,

@@ -16,7 +16,12 @@ pub fn missed(ebpf: &Ebpf) -> BTreeMap<&'static str, u64> {
         let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?;
         Some((name, in_fdinfo(&text)?)).filter(|(_, runs)| *runs > 0)
     };
-    super::tcp::PROGRAMS.into_iter().chain(super::udp::PROGRAMS).filter_map(of).collect()
+    super::tcp::PROGRAMS
+        .into_iter()
+        .chain(super::udp::PROGRAMS)
+        .chain(super::names::PROGRAMS)
+        .filter_map(of)
+        .collect()
 }
 
 /// Of a program that is loaded.

@@ -12,6 +12,7 @@ pub mod features;
 pub mod holders;
 pub mod hooks;
 pub mod missed;
+pub mod names;
 pub mod offsets;
 pub mod plan;
 pub mod tcp;

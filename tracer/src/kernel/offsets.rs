@@ -108,6 +108,20 @@ const ROWS: &[Row<'static>] = &[
     ("sk_buff.transport_header", &[("sk_buff", &["transport_header"])], |o| &mut o.skb_transport_header),
     ("skb_shared_info.gso_segs", &[("skb_shared_info", &["gso_segs"])], |o| &mut o.shinfo_gso_segs),
     ("inet_sock.inet_sport", &[("inet_sock", &["inet_sport"])], |o| &mut o.inet_sport),
+    ("sk_buff.tail", &[("sk_buff", &["tail"])], |o| &mut o.skb_tail),
+    ("tcp_sock.bytes_sent", &[("tcp_sock", &["bytes_sent"])], |o| &mut o.tcp_bytes_sent),
+    ("msghdr.msg_iter", &[("msghdr", &["msg_iter"])], |o| &mut o.msg_iter),
+    // Renamed in 5.14.
+    ("iov_iter.iter_type", &[("iov_iter", &["iter_type"]), ("iov_iter", &["type"])], |o| &mut o.iter_kind),
+    ("iov_iter.iov_offset", &[("iov_iter", &["iov_offset"])], |o| &mut o.iter_offset),
+    ("iov_iter.count", &[("iov_iter", &["count"])], |o| &mut o.iter_count),
+    // Renamed in 6.4.
+    ("iov_iter.iov", &[("iov_iter", &["__iov"]), ("iov_iter", &["iov"])], |o| &mut o.iter_iov),
+    ("iov_iter.nr_segs", &[("iov_iter", &["nr_segs"])], |o| &mut o.iter_segments),
+    ("socket.sk", &[("socket", &["sk"])], |o| &mut o.socket_sk),
+    ("unix_sock.peer", &[("unix_sock", &["peer"])], |o| &mut o.unix_peer),
+    ("unix_sock.addr", &[("unix_sock", &["addr"])], |o| &mut o.unix_addr),
+    ("unix_address.name", &[("unix_address", &["name"])], |o| &mut o.unix_name),
 ];
 
 /// The names of those that are not known; nothing when all are.
@@ -134,5 +148,7 @@ pub fn search(btf: &Btf) -> Found {
     if let Some(size) = btf.member("task_struct", &["self_exec_id"]).and_then(|member| btf.size(member)) {
         offsets.exec_id_size = size;
     }
+    let enumerator = |name| btf.enumerator(name).unwrap_or(OFFSET_UNKNOWN);
+    (offsets.iter_iovec, offsets.iter_ubuf) = (enumerator("ITER_IOVEC"), enumerator("ITER_UBUF"));
     Found { offsets, source: Source::Btf, missing: missing(&offsets), reasons: Vec::new() }
 }

@@ -8,6 +8,7 @@ use tracer_ebpf::abi::OFFSET_UNKNOWN;
 
 use super::attach::{AttachError, Attached};
 use super::features::{Features, NEEDED_CAPABILITIES, OLDEST_KERNEL};
+use super::names::NamesWatch;
 use super::offsets::{Found, Source};
 use super::tcp::{SOCK_DIAG, SOCK_OPS, TcpWatch};
 use super::udp::UdpWatch;
@@ -28,6 +29,7 @@ pub enum AttachResult<'a> {
         ends_refused: Option<&'a AttachError>,
         tcp: &'a TcpWatch,
         udp: &'a UdpWatch,
+        names: &'a NamesWatch,
         /// Where the programs find the kernel's fields.
         found: &'a Found,
     },
@@ -44,6 +46,7 @@ impl<'a> AttachResult<'a> {
             ends_refused: attached.ends_refused.as_ref(),
             tcp: &attached.tcp,
             udp: &attached.udp,
+            names: &attached.names,
             found: &attached.found,
         }
     }
@@ -132,14 +135,18 @@ fn privilege_remedy() -> String {
 /// The capabilities of this version with their tiers.
 #[must_use]
 pub fn capabilities(features: &Features, result: &AttachResult<'_>) -> Vec<CapabilityObject> {
-    vec![
+    let mut all = vec![
         tcp(features, result, "tcp_connections"),
         tcp(features, result, "tcp_accepted"),
         udp(result),
         open_before_start(result),
         owner(features, result),
         process(features, result),
-    ]
+    ];
+    if let AttachResult::Attached { names, .. } = result {
+        all.extend(names.0.iter().cloned());
+    }
+    all
 }
 
 fn tcp(features: &Features, result: &AttachResult<'_>, capability: &'static str) -> CapabilityObject {

@@ -205,7 +205,7 @@ fn cgroup_hooks(ebpf: &mut Ebpf, cgroup: &File) -> Result<Vec<String>, String> {
     Ok(limits)
 }
 
-fn with<'a, P>(
+pub(super) fn with<'a, P>(
     ebpf: &'a mut Ebpf,
     name: &'static str,
     work: impl FnOnce(&'a mut P) -> Result<(), ProgramError>,

@@ -1,20 +1,26 @@
 //! Flow + news + what `enrich` knows → the [`Record`] of one connection event.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use super::*;
 use crate::clock::{BootTime, Clock};
 use crate::event::{Counters, Datagrams, Ending, What};
 use crate::flow::Flow;
 use crate::flow::end::{Verdict, Volume, verdict, volume, volume_so_far};
+use crate::names::flow_name::FlowName;
+use crate::names::tls::ClientHello;
+use crate::pipeline::DnsNews;
 use crate::tally::Kind;
 
 /// ECS `event.type`.
 const START: &[&str] = &["connection", "start"];
 const INFO: &[&str] = &["connection", "info"];
 const END: &[&str] = &["connection", "end"];
+const PROTOCOL: &[&str] = &["protocol"];
 
 /// What is new about a flow.
+#[derive(Clone, Copy)]
 pub struct News<'a> {
     pub action: Action,
     /// What it is counted as.
@@ -22,6 +28,7 @@ pub struct News<'a> {
     types: &'static [&'static str],
     rtt_us: Option<u32>,
     figures: Figures<'a>,
+    dns: Option<&'a DnsNews>,
 }
 
 /// The kernel's figures that came with it.
@@ -38,8 +45,34 @@ enum Figures<'a> {
 
 impl<'a> News<'a> {
     /// The table was full and this flow had to go.
-    pub const EVICTED: News<'static> =
-        News { action: Action::Close, kind: Kind::Evicted, types: END, rtt_us: None, figures: Figures::None };
+    pub const EVICTED: News<'static> = News::plain(Action::Close, Kind::Evicted, END);
+    /// Its name is known now.
+    pub const NAMED: News<'static> = News::plain(Action::Named, Kind::Named, INFO);
+
+    const fn plain(action: Action, kind: Kind, types: &'static [&'static str]) -> Self {
+        News { action, kind, types, rtt_us: None, figures: Figures::None, dns: None }
+    }
+
+    /// The question to a resolver that it is about.
+    #[must_use]
+    pub fn question(&self) -> Option<&'a DnsNews> {
+        self.dns
+    }
+
+    /// The same with another question.
+    #[must_use]
+    pub fn with_question<'b>(&self, dns: Option<&'b DnsNews>) -> News<'b>
+    where
+        'a: 'b,
+    {
+        News { dns, ..*self }
+    }
+
+    /// A question to a resolver.
+    #[must_use]
+    pub fn dns(news: &'a DnsNews) -> Self {
+        News { dns: Some(news), ..News::plain(Action::Dns, Kind::Question, PROTOCOL) }
+    }
 
     /// `None` for events that are about no connection.
     #[must_use]
@@ -72,16 +105,22 @@ impl<'a> News<'a> {
             What::Ended(last, end) => {
                 (Action::Close, Kind::UdpEnded, END, None, Datagrams(&last.moved, Some(*end)))
             }
-            What::AllReleased => return None,
+            What::AllReleased | What::Dns(_) | What::FirstBytes(_) | What::Resolver(_) => return None,
             What::Listening(_) => (Action::Listening, Kind::Existing, INFO, None, NoFigures),
             What::Listen(_) => return None,
         };
-        Some(Self { action, kind, types, rtt_us, figures })
+        Some(Self { action, kind, types, rtt_us, figures, dns: None })
+    }
+
+    /// From a question to its answer.
+    fn answered_in(&self, at: BootTime) -> Option<Duration> {
+        self.dns.and_then(|dns| dns.asked).map(|asked| at.since(asked))
     }
 
     fn outcome(&self, verdict: &Verdict) -> Outcome {
         match self.action {
             Action::Established | Action::Accept => Outcome::Success,
+            Action::Dns => self.dns.map_or(Outcome::Unknown, DnsNews::outcome),
             // No handshake tells: only an answer does.
             _ if let Figures::Datagrams(moved, Some(_)) = self.figures => {
                 if moved.sent > 0 && moved.received > 0 { Outcome::Success } else { Outcome::Unknown }
@@ -125,7 +164,9 @@ pub fn with_record(
         Figures::Datagrams(moved, _) => Some(moved.last.since(moved.first)),
         _ => age,
     };
-    let ends = flow.places.as_ref().map(|places| endpoints(flow, places, figures));
+    // A resolver's Unix socket has no address.
+    let has_ends = news.dns.is_none_or(|dns| dns.resolver.is_none());
+    let ends = flow.places.as_ref().filter(|_| has_ends).map(|places| endpoints(flow, places, figures));
     let (source, destination) = match ends {
         // Nobody is at the other end; the one that waits is the one that others connect to.
         Some((local, _)) if news.action == Action::Listening => (None, Some(local)),
@@ -141,18 +182,19 @@ pub fn with_record(
             types: news.types,
             action: news.action,
             outcome: Some(news.outcome(&end)),
-            duration: end.end.and(lasted).map(|time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)),
+            duration: end.end.and(lasted).or_else(|| news.answered_in(at)).map(nanoseconds),
         },
-        flow: Some(FlowObject {
-            id: FlowId { boot, cookie: flow.cookie, peer: peer(flow) },
+        flow: has_ends.then(|| FlowObject {
+            id: FlowId { boot, cookie: flow.cookie, peer: flow.peer },
             age_ms: age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
             netns: flow.tuple.netns,
             end: end.end,
             end_by: end.by,
         }),
-        network: Some(NetworkObject {
+        network: has_ends.then(|| NetworkObject {
             transport: flow.transport,
             protocol: flow.protocol,
+            cleartext: flow.protocol == Some(Protocol::Http),
             family: match flow.tuple.remote_ip() {
                 IpAddr::V4(_) => Family::Ipv4,
                 IpAddr::V6(_) => Family::Ipv6,
@@ -160,7 +202,9 @@ pub fn with_record(
             direction: flow.direction,
             // Omitted until both ports are known.
             community_id: (flow.tuple.remote_port != 0 && flow.tuple.local_port != 0)
-                .then_some(&*flow.community),
+                .then_some(&*flow.community)
+                // Redacted: it could be made from every address in turn.
+                .filter(|id| !id.is_empty()),
             rtt_us: news.rtt_us,
             retransmits: match news.figures {
                 Figures::None | Figures::Datagrams(..) => None,
@@ -172,16 +216,64 @@ pub fn with_record(
         destination,
         flags: flow.flags.as_deref().unwrap_or_default(),
         error: end.error.map(|code| ErrorObject { code }),
+        tls: flow.hello.as_deref().map(tls),
+        dns: news.dns.map(DnsNews::object),
         tracer: None,
         who: flow.who.as_deref(),
     });
 }
 
-/// Tells the flows of one UDP socket apart: FNV-1a over remote address and port.
-fn peer(flow: &Flow) -> Option<u32> {
-    let (address, port) = flow.key().peer?;
-    let bytes = address.octets().into_iter().chain(port.to_be_bytes());
-    Some(bytes.fold(0x811c_9dc5, |hash: u32, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)))
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+fn tls(hello: &ClientHello) -> TlsObject<'_> {
+    TlsObject {
+        client: TlsClient {
+            server_name: hello.server_name.as_deref(),
+            ja4: &hello.ja4,
+            alpn: &hello.alpn,
+            ech: hello.is_hidden,
+        },
+    }
+}
+
+/// Adds the name of the end that was connected to.
+fn named<'a>(end: &mut Endpoint<'a>, name: &'a FlowName) {
+    end.domain = Some(&name.domain);
+    end.registered_domain = name.registered.as_deref();
+    end.name = Some(NameObject {
+        source: name.source,
+        age_ms: name.age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
+        ambiguous: name.ambiguous,
+        candidates: &name.candidates,
+    });
+}
+
+impl DnsNews {
+    fn outcome(&self) -> Outcome {
+        match (self.kind, self.code.as_deref()) {
+            (DnsKind::Query, _) => Outcome::Unknown,
+            (DnsKind::Answer, Some("NOERROR")) => Outcome::Success,
+            (DnsKind::Answer, None) if !self.addresses.is_empty() => Outcome::Success,
+            (DnsKind::Answer, _) => Outcome::Failure,
+        }
+    }
+
+    fn object(&self) -> DnsObject<'_> {
+        DnsObject {
+            kind: self.kind,
+            question: DnsQuestion {
+                name: &self.name,
+                kind: self.question_type.as_deref(),
+                registered_domain: self.registered.as_deref(),
+            },
+            response_code: self.code.as_deref(),
+            resolved_ip: &self.addresses,
+            truncated: self.is_truncated,
+            resolver: self.resolver,
+        }
+    }
 }
 
 fn end_of(news: &News<'_>) -> Verdict {
@@ -208,6 +300,9 @@ fn endpoints<'a>(
         local.packets = figures.packets_sent;
         remote.bytes = figures.bytes_received;
         remote.packets = figures.packets_received;
+    }
+    if let Some(name) = &flow.name {
+        named(&mut remote, name);
     }
     match flow.direction {
         Some(Direction::Ingress) => (remote, local),

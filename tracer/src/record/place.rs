@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 use super::{AsObject, Endpoint, GeoObject};
 use crate::enrich::geo::{Country, Geo, Place, Scope};
 use crate::event::Tuple;
+use crate::redact::Redactor;
 
 /// Addresses remembered; some 400 bytes each.
 const CAPACITY: usize = 2048;
@@ -30,6 +31,10 @@ impl<T> Rendered<T> {
         // No type here has a failing serialisation; if one had, the record would lack the member.
         let json = serde_json::value::to_raw_value(value).ok()?;
         Some(Self { json, of: PhantomData })
+    }
+
+    fn copy(&self) -> Self {
+        Self { json: self.json.clone(), of: PhantomData }
     }
 }
 
@@ -86,12 +91,32 @@ impl PlaceText {
         }
     }
 
+    /// A copy with another address in its place.
+    #[must_use]
+    pub fn redacted(&self, redactor: &Redactor) -> Self {
+        let address = redactor.address(self.address);
+        Self {
+            address,
+            country: self.country,
+            network: self.network.clone(),
+            scope: self.scope,
+            nat64: None,
+            anycast: self.anycast,
+            ip: Rendered::new(&address),
+            geo: self.geo.as_ref().map(Rendered::copy),
+            asn: self.asn.as_ref().map(Rendered::copy),
+        }
+    }
+
     /// The end of a connection at this address; port 0 is an unknown port.
     #[must_use]
     pub fn endpoint(&self, port: u16) -> Endpoint<'_> {
         Endpoint {
             ip: self.ip.as_ref(),
             port: (port != 0).then_some(port),
+            domain: None,
+            registered_domain: None,
+            name: None,
             scope: self.scope,
             nat64: self.nat64,
             anycast: self.anycast,

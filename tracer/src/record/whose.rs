@@ -244,6 +244,8 @@ pub enum ProcessSource {
     Datagram,
     /// The task that bound the UDP socket which received the first datagram.
     Bind,
+    /// The task that asked the resolver: `dns` records only.
+    Request,
     /// The only process that held the socket, or the one that listens, when the stream began (`/proc/PID/fd`).
     Holder,
 }

@@ -54,7 +54,10 @@ impl Accounting {
     /// Whether there is something that the stream was not told yet (as far as known).
     #[must_use]
     pub fn has_news(&self) -> bool {
-        self.output != self.told_output || self.decode != self.told_decode || self.has_lost_kernel_events()
+        self.output != self.told_output
+            || self.decode != self.told_decode
+            || self.kernel != self.told_kernel
+            || self.missed != self.told_missed
     }
 
     /// Whether datagrams found no room in the programs' map that the stream was not told of yet.
@@ -63,10 +66,15 @@ impl Accounting {
         self.kernel[Kind::Datagram] != self.told_kernel[Kind::Datagram]
     }
 
-    /// Whether the kernel lost events that the stream was not told of yet.
+    /// Whether the kernel lost events of connections that the stream was not told of yet. Without a copy of payload only a
+    /// name is missing.
     #[must_use]
     pub fn has_lost_kernel_events(&self) -> bool {
-        self.kernel != self.told_kernel || self.missed != self.told_missed
+        let mut new = self.kernel.since(&self.told_kernel);
+        for kind in [Kind::Dns, Kind::FirstBytes, Kind::Resolver] {
+            new[kind] = 0;
+        }
+        !new.is_zero() || self.missed != self.told_missed
     }
 
     /// What was lost since the last time this was [`Self::told`].
@@ -128,6 +136,19 @@ mod tests {
         assert_eq!(accounting.news().output["close"], 3);
         assert!(accounting.news().decode.is_empty());
         assert_eq!(accounting.all().output["close"], 6);
+    }
+
+    #[test]
+    fn a_lost_copy_of_payload_is_told_but_is_no_lost_connection() {
+        let mut accounting = Accounting::default();
+        let mut totals = KernelTotals::default();
+        totals[Kind::FirstBytes as usize].lost = 3;
+        accounting.kernel_counters(&totals);
+        assert!(accounting.has_news() && !accounting.has_lost_kernel_events());
+        assert_eq!(accounting.news().kernel, BTreeMap::from([("first_bytes", 3)]));
+        totals[Kind::Connect as usize].lost = 1;
+        accounting.kernel_counters(&totals);
+        assert!(accounting.has_lost_kernel_events());
     }
 
     #[test]

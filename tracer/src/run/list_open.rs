@@ -15,7 +15,7 @@ use crate::failure::Failure;
 use crate::flow::FlowTable;
 use crate::judge::Expectations;
 use crate::kernel::features;
-use crate::pipeline::{Filter, Lines, Pipeline, Stages};
+use crate::pipeline::{Filter, Hearing, Lines, Pipeline, Stages};
 use crate::record::{PlaceCache, WhoCache};
 use crate::sink::{Format, table};
 use crate::source::snapshot;
@@ -41,9 +41,11 @@ pub fn list_open(args: SnapshotArgs) -> Result<(), Failure> {
         lines: Lines::new(if args.json { Format::Jsonl } else { Format::Table }),
         who: WhoCache::default(),
         places: PlaceCache::default(),
+        names: None,
+        redactor: None,
         not_shown: Tally::default(),
     };
-    let mut pipeline = Pipeline { flows: FlowTable::new(1), stages };
+    let mut pipeline = Pipeline { flows: FlowTable::new(1), hearing: Hearing::default(), stages };
 
     let clock = Clock::read();
     let taken = Clock::boot();

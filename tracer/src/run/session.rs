@@ -185,6 +185,7 @@ impl Session {
     /// Reads the programs' counters and tells the stream what was lost.
     pub fn check_losses(&mut self) {
         self.next_check = None;
+        self.pipeline.give_up_questions(Clock::boot(), Clock::read(), false);
         if !self.pipeline.flows.has_existing() {
             self.attached.leave_existing();
         }
@@ -290,6 +291,8 @@ impl Session {
         self.attached.detach();
         let totals = self.take_the_rest();
         self.accounting.kernel_counters(&totals);
+        self.pipeline.give_up_questions(Clock::boot(), Clock::read(), true);
+        self.flush();
         if self.losses.need_a_census() || self.accounting.has_lost_kernel_events() {
             // What the map counted of flows whose events were lost is still there.
             self.compare_udp(Clock::boot(), Clock::read());

@@ -21,10 +21,12 @@ use crate::judge::Expectations;
 use crate::kernel::attach::{self, Attached, Settings};
 use crate::kernel::features::Features;
 use crate::kernel::plan::{self, AttachResult};
-use crate::pipeline::{Lines, Pipeline, Stages};
+use crate::names::cache::Names;
+use crate::pipeline::{Hearing, Lines, Pipeline, Stages};
 use crate::record::{
     Action, CapabilityObject, ConfigObject, HostObject, Method, PlaceCache, StreamObject, WhoCache,
 };
+use crate::redact::Redactor;
 use crate::sink::output::Output;
 use crate::sink::{Format, Pretty};
 use crate::tally::Tally;
@@ -54,12 +56,14 @@ pub fn start(config: &Config) -> Result<Session, Failure> {
         lines: Lines::new(format(config)),
         who: WhoCache::default(),
         places: PlaceCache::default(),
+        names: config.names.then(Names::default),
+        redactor: config.redact.then(Redactor::new).transpose()?,
         not_shown: Tally::default(),
     };
     let has_udp = attached.udp.flows.is_some();
     let tcp = attached.tcp.method();
     let flows = FlowTable::new(config.max_flows).listing_udp(!has_udp).seeing_tcp_by(tcp);
-    let pipeline = Pipeline { flows, stages };
+    let pipeline = Pipeline { flows, hearing: Hearing::default(), stages };
     let databases = pipeline.stages.enricher.geo.databases().to_vec();
     let packages = pipeline.stages.enricher.apps.package_count();
     let mut session = Session::new(attached, pipeline, output, started, config);
@@ -112,6 +116,7 @@ fn attach(features: &Features, config: &Config) -> Result<(Attached, Vec<Capabil
         include_loopback: config.include_loopback,
         ring_size: config.ring_size,
         hooks: config.hooks.clone(),
+        names: config.names,
     };
     let root = features.cgroup_root.as_ref().map_err(|reason| Failure::usage(reason.clone()))?;
     let attached = attach::attach(features, root, &settings).map_err(|error| {

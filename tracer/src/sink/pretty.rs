@@ -5,7 +5,7 @@
 
 use std::fmt::Write;
 
-use crate::record::{Action, Direction, Endpoint, Protocol, Record, Transport};
+use crate::record::{Action, Direction, DnsKind, Endpoint, Protocol, Record, Transport};
 
 /// Colours on or off.
 pub struct Pretty {
@@ -40,6 +40,8 @@ impl Pretty {
             | Action::Loss
             | Action::Warning
             | Action::Stop => self.stream(record),
+            Action::Named => self.connection(record),
+            Action::Dns => self.question(record),
             Action::Connect | Action::Close | Action::Sample | Action::Listening => return,
         };
         line.extend_from_slice(text.as_bytes());
@@ -69,9 +71,38 @@ impl Pretty {
         if let Some(port) = local_port {
             let _ = write!(text, " on port {port}");
         }
+        if let Some((domain, source)) = name_of(remote.as_ref()) {
+            text.push_str("  ");
+            self.paint(&mut text, BOLD, domain);
+            self.paint(&mut text, DIM, &format!(" ({source})"));
+        }
         for flag in record.flags {
             text.push_str("  ");
             self.paint(&mut text, YELLOW, &format!("{}: {}", flag.id, flag.reason));
+        }
+        text
+    }
+
+    fn question(&self, record: &Record<'_>) -> String {
+        let mut text = String::with_capacity(160);
+        let time = record.timestamp.to_string();
+        self.paint(&mut text, DIM, time.get(11..23).unwrap_or(&time));
+        text.push(' ');
+        self.paint(&mut text, BOLD, &fit(record.who.map_or("unknown", |who| &who.label), WHO));
+        let Some(dns) = &record.dns else { return text };
+        let _ = write!(text, " ? {} {}", dns.question.name, dns.question.kind.unwrap_or("address"));
+        match (dns.kind, dns.response_code) {
+            (DnsKind::Query, _) => text.push_str(": no answer seen"),
+            (DnsKind::Answer, Some(code)) if code != "NOERROR" => {
+                let _ = write!(text, ": {code}");
+            }
+            (DnsKind::Answer, _) => {
+                let addresses: Vec<String> = dns.resolved_ip.iter().map(ToString::to_string).collect();
+                let _ = write!(text, ": {}", addresses.join(", "));
+            }
+        }
+        if let Some(server) = &record.destination {
+            self.paint(&mut text, DIM, &format!(" (from {})", address(server)));
         }
         text
     }
@@ -121,6 +152,13 @@ fn remote_columns(text: &mut String, remote: &Endpoint<'_>) {
     let _ = write!(text, "{} {country} {}", fit(&address(remote), REMOTE), fit(&place.network, NETWORK));
 }
 
+/// The name of an end, and in a word where it comes from.
+fn name_of<'a>(end: Option<&'a Endpoint<'_>>) -> Option<(&'a str, String)> {
+    let end = end?;
+    let source = serde_json::to_value(end.name.as_ref()?.source).ok()?;
+    Some((end.domain?, source.as_str().unwrap_or_default().replace('_', " ")))
+}
+
 /// Address and port of an end.
 pub fn address(end: &Endpoint<'_>) -> String {
     match (end.place.address, end.port) {
@@ -136,7 +174,8 @@ fn outcome(record: &Record<'_>) -> (&'static str, String) {
     let network = record.network.as_ref();
     let protocol = match network.and_then(|network| network.protocol) {
         Some(Protocol::Quic) => "QUIC",
-        None => "UDP",
+        Some(Protocol::Dns) => "DNS",
+        _ => "UDP",
     };
     match record.event.action {
         Action::Connect => (GREEN, format!("sent {protocol}")),
@@ -145,6 +184,7 @@ fn outcome(record: &Record<'_>) -> (&'static str, String) {
         }
         Action::Accept => (GREEN, format!("accepted{rtt}")),
         Action::Existing => (GREEN, format!("open{rtt}")),
+        Action::Named => (GREEN, "is".to_owned()),
         Action::Failed => {
             let end = record.flow.as_ref().and_then(|flow| flow.end);
             let end = end.and_then(|end| serde_json::to_value(end).ok());

@@ -7,15 +7,15 @@ use std::net::Ipv6Addr;
 
 use thiserror::Error;
 use tracer_ebpf::abi::{
-    ABI_VERSION, FIN_ACKED, FIN_RECEIVED, Identity, KIND_TCP_ACCEPT, KIND_TCP_CLOSE, KIND_TCP_CONNECT,
-    KIND_TCP_ESTABLISHED, KIND_TCP_FAILED, KIND_TCP_LISTEN, KIND_UDP_CLOSE, KIND_UDP_OPEN, KIND_UDP_RELEASE,
-    KNOWN_ERROR, KNOWN_FIN, KNOWN_OWNER,
+    ABI_VERSION, FIN_ACKED, FIN_RECEIVED, Identity, KIND_DNS, KIND_FIRST_BYTES, KIND_RESOLVER,
+    KIND_TCP_ACCEPT, KIND_TCP_CLOSE, KIND_TCP_CONNECT, KIND_TCP_ESTABLISHED, KIND_TCP_FAILED,
+    KIND_TCP_LISTEN, KIND_UDP_CLOSE, KIND_UDP_OPEN, KIND_UDP_RELEASE, KNOWN_ERROR, KNOWN_FIN, KNOWN_OWNER,
 };
 
 use crate::clock::BootTime;
 use crate::event::{Ending, Event, Fin, Ready, Tuple, What};
 use crate::record::Transport;
-use crate::source::udp;
+use crate::source::{names, udp};
 
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum DecodeError {
@@ -60,6 +60,7 @@ pub fn decode(bytes: &[u8]) -> Result<Event, DecodeError> {
             let (tuple, what) = udp::decode(kind, &mut reader)?;
             (Transport::Udp, tuple, what)
         }
+        KIND_DNS | KIND_FIRST_BYTES | KIND_RESOLVER => names::decode(kind, &mut reader)?,
         _ => {
             let tuple = reader.tuple()?;
             (Transport::Tcp, tuple, tcp(kind, &mut reader)?)

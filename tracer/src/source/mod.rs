@@ -2,6 +2,7 @@
 //! flows, and the kernel's list of open sockets.
 
 pub mod decode;
+mod names;
 pub mod snapshot;
 pub mod udp;
 pub mod udp_flows;

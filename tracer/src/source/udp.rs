@@ -113,7 +113,7 @@ fn method(flags: u16) -> Method {
     if flags & UDP_KPROBE == 0 { Method::Cgroup } else { Method::Kprobe }
 }
 
-fn process_source(task: u16) -> Option<ProcessSource> {
+pub(super) fn process_source(task: u16) -> Option<ProcessSource> {
     match task {
         TASK_CALLED => Some(ProcessSource::Datagram),
         TASK_BOUND => Some(ProcessSource::Bind),

@@ -8,6 +8,7 @@
 //! that it was started in.
 
 mod moves;
+mod names;
 mod udp;
 
 use std::ffi::CString;
@@ -151,6 +152,7 @@ impl State {
             _ => self
                 .udp_step(name, value)
                 .or_else(|| self.moving_step(name, value))
+                .or_else(|| self.naming_step(name, value))
                 .unwrap_or_else(|| self.socket_step(name, value)),
         }
     }

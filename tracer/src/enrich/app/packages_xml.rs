@@ -48,7 +48,8 @@ pub fn parse(bytes: &[u8], trouble: &mut Trouble) -> Packages {
         None => xml_text::read(bytes, &mut sink),
     };
     if let Err((offset, reason)) = result {
-        sink.trouble.add(format_args!("byte {offset}"), reason);
+        // What a parser says may repeat what stands there.
+        sink.trouble.add(format_args!("byte {offset}"), excerpt(reason.as_bytes()));
     } else if !sink.root_seen {
         sink.trouble.add("byte 0", "no <packages> element");
     }
@@ -356,6 +357,15 @@ mod tests {
             assert_eq!(packages.keys().collect::<Vec<_>>(), ["com.b"]);
             assert!(warning.unwrap().contains(r"com.\u{9b}a"));
         }
+    }
+
+    /// Found by fuzzing.
+    #[test]
+    fn an_end_that_fits_no_element_is_shown_escaped_and_cut() {
+        let text = format!("<packages></\u{1b}[2J\n{}>", "x".repeat(1000));
+        let (_, warning) = parsed(text.as_bytes());
+        let warning = warning.unwrap();
+        assert!(!warning.contains(char::is_control) && warning.len() < 300, "{warning:?}");
     }
 
     #[test]

@@ -160,9 +160,11 @@ impl AppTable {
         Some(App { app_id: entry.app_id, is_by_name: true, entry: Some(entry), ..self.lookup(app.uid)? })
     }
 
-    /// Every app id that owns packages, as the uid that it has for Android user 0.
+    /// Every app id that owns packages, as the uid that it has for Android user 0. A file may also name an id that owns none
+    /// (of an isolated process, or of a sandbox, whose packages are those of its app).
     pub fn apps(&self) -> impl Iterator<Item = App<'_>> {
-        self.apps.iter().filter_map(|entry| self.lookup(entry.app_id))
+        let owner = |entry: &Entry| self.lookup(entry.app_id).filter(|app| app.is_of(entry));
+        self.apps.iter().filter_map(owner)
     }
 
     /// Name of a uid. On Android what bionic's `getpwuid()` says: the AID's name, the device maker's, or `u0_a123`,
@@ -204,6 +206,10 @@ impl AppTable {
 }
 
 impl<'a> App<'a> {
+    fn is_of(&self, entry: &Entry) -> bool {
+        self.entry.is_some_and(|own| own.app_id == entry.app_id)
+    }
+
     /// Every package that shares the uid, sorted. Empty when none is known.
     #[must_use]
     pub fn packages(&self) -> &'a [String] {
@@ -390,4 +396,21 @@ fn load_partition_names(root: &Path, warnings: &mut Vec<String>) -> Vec<(u32, St
     names.sort_by_key(|&(id, _)| id);
     names.dedup_by_key(|&mut (id, _)| id);
     names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::enrich::app::tests::TempDir;
+
+    /// Found by fuzzing.
+    #[test]
+    fn an_id_that_cannot_own_packages_is_no_app() {
+        let root = TempDir::new();
+        let line = |name: &str, uid: u32| format!("{name} {uid} 0 /data/user/0/{name} default 0\n");
+        let list = line("com.isolated", 90_140) + &line("com.sandbox", 20_123) + &line("com.app", 10_123);
+        root.write(LIST, list.as_bytes());
+        let (table, _) = AppTable::load(root.path(), true);
+        assert_eq!(table.apps().map(|app| app.uid).collect::<Vec<_>>(), [10_123]);
+    }
 }

@@ -62,6 +62,8 @@ pub fn find(peeker: &mut Peeker, offsets: &mut Offsets) -> io::Result<()> {
             let gso_segs = segments(peeker, task, (offsets.skb_head, end))?.only();
             if gso_segs != OFFSET_UNKNOWN {
                 (offsets.skb_end, offsets.shinfo_gso_segs) = (end, gso_segs);
+                // The neighbour of `end`, of the same size.
+                offsets.skb_tail = end - 4;
                 break;
             }
         }

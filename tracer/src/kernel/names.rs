@@ -1,0 +1,144 @@
+//! Ways to see where names stand: DNS messages, the first bytes of connections, and what apps ask their resolver. The result
+//! of load and attach decides.
+
+use std::path::Path;
+
+use aya::Ebpf;
+use aya::programs::KProbe;
+use tracer_ebpf::abi::Offsets;
+
+use super::attach::{Settings, causes};
+use super::features::KPROBE_EVENTS;
+use super::hooks::HookKind;
+use super::offsets::unknown;
+use super::udp::{CGROUP, KPROBE, UdpWatch, with};
+use crate::record::{CapabilityObject, RefusedTier};
+
+const TCP_PROGRAM: &str = "tracer_tcp_send";
+const UNIX_PROGRAM: &str = "tracer_unix_send";
+/// The programs that only names need.
+pub const PROGRAMS: [&str; 2] = [TCP_PROGRAM, UNIX_PROGRAM];
+
+/// What the kprobes cannot see.
+const NO_STREAM_ANSWERS: &str =
+    "answers of DNS over TCP: the addresses that the app connects to next stand for them";
+const NO_QUIC: &str = "server names of QUIC";
+
+/// How names are seen: nothing, when they are not wanted.
+#[derive(Default)]
+pub struct NamesWatch(pub Vec<CapabilityObject>);
+
+/// Attaches the best ways that this kernel takes.
+pub fn attach(ebpf: &mut Ebpf, settings: &Settings, offsets: &Offsets, udp: &UdpWatch) -> NamesWatch {
+    if !settings.names {
+        return NamesWatch::default();
+    }
+    NamesWatch(vec![dns(udp), first_bytes(ebpf, settings, offsets, udp), resolver(ebpf, settings, offsets)])
+}
+
+fn dns(udp: &UdpWatch) -> CapabilityObject {
+    let sees_datagrams = udp.flows.is_some();
+    let mut limits = Vec::new();
+    if udp.tier == Some(KPROBE) {
+        limits.push(NO_STREAM_ANSWERS.to_owned());
+    }
+    CapabilityObject {
+        capability: "dns",
+        tier: udp.tier.filter(|_| sees_datagrams),
+        refused: if sees_datagrams { Vec::new() } else { udp.refused.clone() },
+        limits,
+    }
+}
+
+/// Of TCP: a kprobe on what a process sends, else the cgroup hook for packets, where UDP needs that, too.
+fn first_bytes(ebpf: &mut Ebpf, settings: &Settings, offsets: &Offsets, udp: &UdpWatch) -> CapabilityObject {
+    let needed = [
+        ("sock.sk_cookie", offsets.sock_cookie),
+        ("sock.sk_family", offsets.sock_family),
+        ("sock.sk_dport", offsets.sock_dport),
+        ("sock.sk_daddr", offsets.sock_daddr),
+        ("sock.sk_v6_daddr", offsets.sock_v6_daddr),
+        ("tcp_sock.bytes_sent", offsets.tcp_bytes_sent),
+        ("tcp_sock.bytes_acked", offsets.tcp_bytes_acked),
+        ("tcp_sock.snd_una", offsets.tcp_snd_una),
+        ("tcp_sock.write_seq", offsets.tcp_write_seq),
+    ];
+    let probe = Probe { program: TCP_PROGRAM, function: "tcp_sendmsg", needed: &needed };
+    let (tier, refused) = match probe.attach(ebpf, settings, offsets) {
+        Ok(()) => (Some(KPROBE), Vec::new()),
+        Err(reason) => {
+            let mut refused = vec![RefusedTier { tier: KPROBE, reason, remedy: None }];
+            let by_packets = udp.tier == Some(CGROUP);
+            if !by_packets {
+                let at_cgroup = |refused: &&RefusedTier| refused.tier == CGROUP;
+                let reason = udp.refused.iter().find(at_cgroup).map_or_else(
+                    || "not attached: datagrams are seen without it, and others may need it".to_owned(),
+                    |refused| refused.reason.clone(),
+                );
+                refused.push(RefusedTier { tier: CGROUP, reason, remedy: None });
+            }
+            (by_packets.then_some(CGROUP), refused)
+        }
+    };
+    let mut limits = Vec::new();
+    if udp.flows.is_none() {
+        limits.push(NO_QUIC.to_owned());
+    }
+    CapabilityObject { capability: "first_client_bytes", tier, refused, limits }
+}
+
+fn resolver(ebpf: &mut Ebpf, settings: &Settings, offsets: &Offsets) -> CapabilityObject {
+    let needed = [
+        ("socket.sk", offsets.socket_sk),
+        ("unix_sock.peer", offsets.unix_peer),
+        ("unix_sock.addr", offsets.unix_addr),
+        ("unix_address.name", offsets.unix_name),
+    ];
+    let probe = Probe { program: UNIX_PROGRAM, function: "unix_stream_sendmsg", needed: &needed };
+    let result = probe.attach(ebpf, settings, offsets);
+    let refused = result.err().map(|reason| RefusedTier { tier: KPROBE, reason, remedy: None });
+    CapabilityObject {
+        capability: "resolver_requests",
+        tier: refused.is_none().then_some(KPROBE),
+        refused: refused.into_iter().collect(),
+        limits: Vec::new(),
+    }
+}
+
+/// A kprobe on a function that gets a message to send.
+struct Probe<'a> {
+    program: &'static str,
+    function: &'static str,
+    /// Beside the fields of the message.
+    needed: &'a [(&'static str, u32)],
+}
+
+impl Probe<'_> {
+    fn attach(&self, ebpf: &mut Ebpf, settings: &Settings, offsets: &Offsets) -> Result<(), String> {
+        if !settings.hooks.allow(HookKind::Kprobe) {
+            return Err("forbidden with --hooks".to_owned());
+        }
+        let message = [
+            ("msghdr.msg_iter", offsets.msg_iter),
+            ("iov_iter.iter_type", offsets.iter_kind),
+            ("iov_iter.iov_offset", offsets.iter_offset),
+            ("iov_iter.count", offsets.iter_count),
+            ("iov_iter.iov", offsets.iter_iov),
+            ("iov_iter.nr_segs", offsets.iter_segments),
+            ("ITER_IOVEC", offsets.iter_iovec),
+        ];
+        let needed = [self.needed, &message].concat();
+        if let Some(names) = unknown(&needed) {
+            return Err(format!("fields of the kernel whose offsets are not known: {names}"));
+        }
+        // As for UDP: without it aya would go by way of tracefs, where a probe outlives its process.
+        if !Path::new(KPROBE_EVENTS).exists() {
+            return Err(format!("this kernel offers no kprobes ({KPROBE_EVENTS} is missing)"));
+        }
+        with::<KProbe>(ebpf, self.program, |program| {
+            program.load()?;
+            program.attach(self.function, 0).map(drop)
+        })
+        .map_err(|error| format!("{}: {}", self.function, causes(&error)))
+    }
+}
