@@ -11,11 +11,13 @@ use anyhow::{Context, Result, ensure};
 mod compare;
 mod datagrams;
 mod machine;
+mod names;
 mod process;
 mod report;
 mod single;
 mod storm;
 mod summary;
+mod tls;
 mod tools;
 
 use report::Results;
@@ -63,6 +65,8 @@ enum Helper {
 enum Part {
     /// Connection storms without a tool, with tracer, tcplife and bpftrace
     Storm,
+    /// 1 GiB over one TLS connection without a tool, with tracer, with it without names, with tshark and bpftrace
+    Bulk,
     /// Datagram storms without and with tracer
     Datagrams,
     /// From event to record in user space
@@ -103,6 +107,7 @@ pub fn run(args: &BenchArgs) -> Result<()> {
 
 fn measure(args: &BenchArgs, tracer: &Path) -> Result<Results> {
     let wants = |part| args.only.is_empty() || args.only.contains(&part);
+    let rounds = args.rounds.unwrap_or(if args.quick { 3 } else { 15 });
     let mut results = Results::new(machine::Machine::look()?, args.quick);
     if wants(Part::Records) {
         single::build_records()?;
@@ -126,7 +131,8 @@ fn measure(args: &BenchArgs, tracer: &Path) -> Result<Results> {
     }
     if wants(Part::Storm) {
         let plan = compare::Plan {
-            rounds: args.rounds.unwrap_or(if args.quick { 3 } else { 15 }),
+            load: storm::Load::Connections,
+            rounds,
             connections: if args.quick { 20_000 } else { 40_000 },
             workers: 1,
             targets: args.targets,
@@ -137,10 +143,15 @@ fn measure(args: &BenchArgs, tracer: &Path) -> Result<Results> {
             results.storms.push(compare::run(compare::Plan { workers, ..plan }, tracer)?);
         }
     }
+    if wants(Part::Bulk) {
+        eprintln!("bulk: 1 GiB over one TLS connection");
+        let (load, targets) = (storm::Load::Bulk, args.targets);
+        let plan = compare::Plan { load, rounds, connections: 1024, workers: 1, targets };
+        results.bulk = Some(compare::run(plan, tracer)?);
+    }
     if wants(Part::Datagrams) {
         for load in [storm::Load::Datagrams, storm::Load::Flows] {
             eprintln!("datagrams: {load:?}");
-            let rounds = args.rounds.unwrap_or(if args.quick { 3 } else { 15 });
             results.datagrams.push(datagrams::run(tracer, load, 200_000, rounds)?);
         }
     }

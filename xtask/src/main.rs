@@ -9,6 +9,7 @@ mod counts;
 mod deploy;
 mod dist;
 mod elf;
+mod fuzz;
 mod geodata;
 mod run;
 mod setup;
@@ -39,8 +40,10 @@ enum Command {
     Build(build::BuildArgs),
     /// Set up if needed, build, and start tracer with the privileges it needs
     Run(run::RunArgs),
-    /// Set up if needed and run every test: format, lints, units, black box, live kernel, virtual machines
+    /// Set up if needed and run every test: format, lints, units, fuzzing, black box, live kernel, virtual machines
     Test(test::TestArgs),
+    /// Look for bytes that a parser of foreign bytes does not stand, with libFuzzer
+    Fuzz(fuzz::FuzzArgs),
     /// Run the live kernel tests on Debian kernels in QEMU
     Vm(vm::VmArgs),
     /// Pack a tar.gz per architecture into target/dist/
@@ -59,6 +62,7 @@ fn main() -> ExitCode {
         Command::Build(args) => build::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Test(args) => test::run(&args),
+        Command::Fuzz(args) => fuzz::run(&args),
         Command::Vm(args) => vm::run(&args),
         Command::Dist(args) => dist::run(&args),
         Command::Deploy(args) => deploy::run(&args),

@@ -19,6 +19,7 @@ use crate::{
     arch::Arch,
     build::{self, Profile},
     counts::{Counter, Counts},
+    fuzz,
     setup::{self, Group},
     shell,
     vm::{self, Programs, Scenario, Series},
@@ -40,7 +41,7 @@ pub struct TestArgs {
 pub fn run(args: &TestArgs) -> Result<ExitCode> {
     let begin = Instant::now();
     let mut report = Report::default();
-    let purpose = if args.no_vm { Group::Cross } else { Group::Test };
+    let purpose = if args.no_vm { Group::Host } else { Group::Test };
     report.prepare("setup", || setup::ensure(purpose));
     let filtered = args.filter.is_some();
     if !filtered {
@@ -49,6 +50,9 @@ pub fn run(args: &TestArgs) -> Result<ExitCode> {
         report.check("lints", || cargo(&lints));
     }
     report.step("unit tests", || unit_tests(args));
+    if !filtered {
+        report.step("a short run of the fuzz targets", fuzz::shortly);
+    }
     let mut binary = None;
     report.prepare("static binary", || {
         binary = Some(build::tracer(Arch::native(), Profile::Release)?);
@@ -102,10 +106,25 @@ fn in_guests_of(arch: Arch, programs: &Result<Programs>, args: &TestArgs, report
 const GUESTS: [(Series, Arch, Scenario, &[&str]); 6] = [
     (Series::Bookworm, Arch::X86_64, Scenario::Plain, &[]),
     (Series::Bookworm, Arch::Aarch64, Scenario::Plain, &[]),
-    (Series::Bullseye, Arch::X86_64, Scenario::AndroidLike, &["tiers", "kinds", "udp", "existing", "rights"]),
-    (Series::Trixie, Arch::X86_64, Scenario::NoKprobes, &["tiers", "kinds", "udp", "existing", "rights"]),
-    (Series::Bullseye, Arch::X86_64, Scenario::NoBtf, &["calibration", "tiers", "kinds", "udp", "existing"]),
-    (Series::Trixie, Arch::X86_64, Scenario::NoSockOps, &["tiers", "kinds", "existing", "life"]),
+    (
+        Series::Bullseye,
+        Arch::X86_64,
+        Scenario::AndroidLike,
+        &["tiers", "kinds", "udp", "existing", "names", "rights"],
+    ),
+    (
+        Series::Trixie,
+        Arch::X86_64,
+        Scenario::NoKprobes,
+        &["tiers", "kinds", "udp", "existing", "names", "rights"],
+    ),
+    (
+        Series::Bullseye,
+        Arch::X86_64,
+        Scenario::NoBtf,
+        &["calibration", "tiers", "kinds", "udp", "existing", "names"],
+    ),
+    (Series::Trixie, Arch::X86_64, Scenario::NoSockOps, &["tiers", "kinds", "existing", "names", "life"]),
 ];
 
 /// What ran so far.
@@ -171,11 +190,15 @@ fn unit_tests(args: &TestArgs) -> Result<Counts> {
     tests_of(cargo)
 }
 
-/// The tests of the package `tests`, built as they are for a guest, with the binary that is shipped.
+/// The tests of the package `tests`, built as they are for a guest, with the binary that is shipped. Those of names run
+/// only here: no guest has their servers and clients.
 fn integration_tests(args: &TestArgs, tracer: &std::path::Path) -> Result<Counts> {
     let mut cargo = build::cargo_static(Arch::native(), "test")?;
     cargo.args(["--no-run", "--package", "tracer-tests", "--lib", "--bins", "--tests"]);
-    let built = workspace::build_executables(cargo)?;
+    let mut built = workspace::build_executables(cargo)?;
+    let mut cargo = build::cargo_static(Arch::native(), "build")?;
+    cargo.args(["--package", "tracer-tests-quic"]);
+    built.extend(workspace::build_executables(cargo)?);
     let (tests, programs): (Vec<_>, Vec<_>) = built.into_iter().partition(|e| e.test);
     let mut environment = vec![("TRACER_BIN".to_owned(), tracer.to_path_buf())];
     for program in programs {
@@ -191,7 +214,7 @@ fn integration_tests(args: &TestArgs, tracer: &std::path::Path) -> Result<Counts
 }
 
 fn integration_test(test: &Executable, args: &TestArgs, environment: &[(String, PathBuf)]) -> Result<Counts> {
-    let live = test.name == "kernel";
+    let live = matches!(test.name.as_str(), "kernel" | "names");
     let mut command = if !live || shell::is_root() {
         let mut command = Command::new(&test.path);
         command.envs(environment.iter().map(|(name, value)| (name, value)));

@@ -1,7 +1,7 @@
-//! The comparison: storms with tracer, with tcplife, with bpftrace, and again, and one without any tool between each.
+//! The comparison: a load with tracer, with one peer, with another, and again, and without any tool between each.
 //!
 //! Every tool takes part in every round, in an order that rotates, and is compared with the storms right before and
-//! right after it, so that what changes on the machine meanwhile changes for all. Each turn has two storms: one with
+//! right after it, so that what changes on the machine meanwhile changes for all. Each turn has two: one with
 //! the kernel's eBPF statistics off, for rates and processor time, and a short one with them on, for the time that the
 //! kernel spends in the tool's programs.
 
@@ -10,17 +10,19 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-use super::machine::{Load, processors};
+use super::machine::{self, processors};
+use super::names;
 use super::process::{BpfStatistics, Process};
-use super::storm::{Gust, Storm, Targets};
+use super::storm::{Gust, Load, Storm, Targets};
 use super::summary::Summary;
 use super::tools::{Ended, Running, Tool};
 
 /// What to measure.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
+    pub load: Load,
     pub rounds: usize,
-    /// Connections of the storm that is timed; the one with statistics has a quarter of them.
+    /// Connections, or MiB, of the load that is timed; the one with statistics has a quarter of them.
     pub connections: u64,
     pub workers: usize,
     pub targets: Targets,
@@ -57,7 +59,7 @@ pub struct KernelTime {
     pub ns: u64,
 }
 
-/// What a tool wrote in one turn, and what it did not.
+/// What a tool wrote in one turn, and what it did not. MiB go over one connection for each load.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Delivered {
     pub connections: u64,
@@ -69,6 +71,9 @@ pub struct Delivered {
     pub lost_in_kernel: u64,
     /// Of the tracer: how many of them found its output queue full, because the reader was too slow.
     pub lost_in_output: u64,
+    /// Connections whose server it told the name of, while MiB were the load.
+    #[serde(default)]
+    pub names: u64,
 }
 
 /// All turns of a tool, or why there are none.
@@ -82,6 +87,7 @@ pub struct Series {
 /// One comparison.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Comparison {
+    pub load: Load,
     pub workers: usize,
     pub targets: Targets,
     pub connections: u64,
@@ -94,15 +100,15 @@ pub struct Comparison {
 /// When the storm or the tracer fails. A peer that fails is skipped with what it said.
 pub fn run(plan: Plan, tracer: &Path) -> Result<Comparison> {
     let mut storm = Storm::start(plan.targets)?;
-    let mut series: Vec<Series> = Tool::ALL
-        .map(|tool| Series { tool, skipped: tool.missing().map(str::to_owned), turns: Vec::new() })
-        .into();
+    let watching = Tool::watching(plan.load);
+    let series = |tool: Tool| Series { tool, skipped: tool.missing().map(str::to_owned), turns: Vec::new() };
+    let mut series: Vec<Series> = std::iter::once(Tool::Bare).chain(watching).map(series).collect();
     // Caches, the kernel's slabs and this program's own pages.
-    storm.run(plan.connections / 4, plan.workers)?;
+    plan.short(&mut storm)?;
     let mut before = bare_turn(plan, &mut storm)?;
     for round in 0..plan.rounds {
-        for place in 0..WATCHING.len() {
-            let tool = WATCHING[(place + round) % WATCHING.len()];
+        for place in 0..watching.len() {
+            let tool = watching[(place + round) % watching.len()];
             let Some(next) = series.iter_mut().find(|series| series.tool == tool && series.skipped.is_none())
             else {
                 continue;
@@ -114,7 +120,7 @@ pub fn run(plan: Plan, tracer: &Path) -> Result<Comparison> {
                         rate: f64::midpoint(before.rate(), after.rate()),
                         storm_us: f64::midpoint(before.storm_us(), after.storm_us()),
                     });
-                    eprintln!("  round {}/{}: {tool:8} {}", round + 1, plan.rounds, brief(&turn));
+                    eprintln!("  round {}/{}: {tool:8} {}", round + 1, plan.rounds, brief(plan, &turn));
                     next.turns.push(turn);
                     if let Some(bare) = series.iter_mut().find(|series| series.tool == Tool::Bare) {
                         bare.turns.push(before);
@@ -129,28 +135,38 @@ pub fn run(plan: Plan, tracer: &Path) -> Result<Comparison> {
             }
         }
     }
-    Ok(Comparison { workers: plan.workers, targets: plan.targets, connections: plan.connections, series })
+    let Plan { load, workers, targets, connections, .. } = plan;
+    Ok(Comparison { load, workers, targets, connections, series })
 }
 
-/// Who takes turns.
-const WATCHING: [Tool; 4] = [Tool::Tracer, Tool::TracerTcp, Tool::Tcplife, Tool::Bpftrace];
+impl Plan {
+    /// The load that is timed.
+    fn whole(self, storm: &mut Storm) -> Result<Gust> {
+        storm.run_load(self.load, self.connections, self.workers)
+    }
 
-fn brief(turn: &Turn) -> String {
+    fn short(self, storm: &mut Storm) -> Result<Gust> {
+        storm.run_load(self.load, self.connections / 4, self.workers)
+    }
+}
+
+fn brief(plan: Plan, turn: &Turn) -> String {
     let kernel = turn.kernel.map_or(String::new(), |kernel| {
         format!(", {:.0} ns in programs", kernel.ns as f64 / kernel.connections as f64)
     });
     let lost = turn.delivered.map_or(String::new(), |delivered| {
         format!(
-            ", {} lines lost ({} in kernel, {} in output)",
+            ", {} lost ({} in kernel, {} in output)",
             delivered.lost, delivered.lost_in_kernel, delivered.lost_in_output
         )
     });
-    format!("{:.0} connections/s{kernel}{lost} (others used {:.2} processors)", turn.rate(), turn.others)
+    let unit = if plan.load == Load::Bulk { "MiB" } else { "connections" };
+    format!("{:.0} {unit}/s{kernel}{lost} (others used {:.2} processors)", turn.rate(), turn.others)
 }
 
 fn bare_turn(plan: Plan, storm: &mut Storm) -> Result<Turn> {
-    let before = Load::now()?;
-    let gust = storm.run(plan.connections, plan.workers)?;
+    let before = machine::Load::now()?;
+    let gust = plan.whole(storm)?;
     let others = others_since(before, gust.cpu_ns, &gust)?;
     Ok(Turn { storm: gust, tool_cpu_ns: 0, others, beside: None, kernel: None, delivered: None })
 }
@@ -158,39 +174,56 @@ fn bare_turn(plan: Plan, storm: &mut Storm) -> Result<Turn> {
 fn turn(plan: Plan, tool: Tool, tracer: &Path, storm: &mut Storm) -> Result<Turn> {
     let running = Running::start(tool, tracer, storm)?;
     let me = Process::new(std::process::id());
-    let (load, cpu, own) = (Load::now()?, running.process.cpu_ns()?, me.cpu_ns()?);
-    let gust = storm.run(plan.connections, plan.workers)?;
-    let during = gust.cpu_ns + (running.process.cpu_ns()? - cpu) + (me.cpu_ns()? - own);
+    let (load, cpu, own) = (machine::Load::now()?, running.cpu_ns()?, me.cpu_ns()?);
+    let gust = plan.whole(storm)?;
+    let during = gust.cpu_ns + (running.cpu_ns()? - cpu) + (me.cpu_ns()? - own);
     let others = others_since(load, during, &gust)?;
     running.wait_until_it_rests()?;
-    let tool_cpu_ns = running.process.cpu_ns()? - cpu;
+    let tool_cpu_ns = running.cpu_ns()? - cpu;
 
     let kernel = kernel_time(plan, &running, storm)?;
     let ended = running.stop()?;
-    let connections = gust.connections + kernel.connections;
+    let connections = match plan.load {
+        Load::Bulk => 1 + u64::from(kernel.is_some()),
+        _ => gust.connections + kernel.map_or(0, |kernel| kernel.connections),
+    };
     let delivered = Some(delivered(tool, &ended, connections)?);
-    Ok(Turn { storm: gust, tool_cpu_ns, others, beside: None, kernel: Some(kernel), delivered })
+    Ok(Turn { storm: gust, tool_cpu_ns, others, beside: None, kernel, delivered })
 }
 
 /// Processors that neither the storm nor the tool nor this program used.
-fn others_since(before: Load, ours_ns: u64, gust: &Gust) -> Result<f64> {
-    let busy = Load::now()?.busy_since(before);
+fn others_since(before: machine::Load, ours_ns: u64, gust: &Gust) -> Result<f64> {
+    let busy = machine::Load::now()?.busy_since(before);
     Ok((busy - ours_ns as f64 / gust.wall_ns.max(1) as f64).max(0.0).min(processors() as f64))
 }
 
-fn kernel_time(plan: Plan, running: &Running, storm: &mut Storm) -> Result<KernelTime> {
+/// `None` for a tool without programs.
+fn kernel_time(plan: Plan, running: &Running, storm: &mut Storm) -> Result<Option<KernelTime>> {
     let _statistics = BpfStatistics::on()?;
     let before = running.process.bpf()?;
-    let gust = storm.run(plan.connections / 4, plan.workers)?;
+    if before.programs == 0 {
+        return Ok(None);
+    }
+    let gust = plan.short(storm)?;
     let after = running.process.bpf()?;
     running.wait_until_it_rests()?;
-    Ok(KernelTime { connections: gust.connections, runs: after.runs - before.runs, ns: after.ns - before.ns })
+    let (runs, ns) = (after.runs - before.runs, after.ns - before.ns);
+    Ok(Some(KernelTime { connections: gust.connections, runs, ns }))
 }
 
 fn delivered(tool: Tool, ended: &Ended, connections: u64) -> Result<Delivered> {
-    let seen = Delivered { connections, lines: ended.lines, bytes: ended.bytes, ..Delivered::default() };
-    let Some(per_connection) = tool.lines_per_connection() else { return by_tracer(seen, ended) };
-    Ok(Delivered { lost: (per_connection * connections).saturating_sub(ended.lines), ..seen })
+    let seen = Delivered {
+        connections,
+        lines: ended.lines,
+        bytes: ended.bytes,
+        names: names::told(tool, &ended.tail),
+        ..Delivered::default()
+    };
+    Ok(match tool.lines_per_connection() {
+        Some(lines) => Delivered { lost: (lines * connections).saturating_sub(ended.lines), ..seen },
+        None if tool == Tool::Tshark => Delivered { lost: names::dropped(&ended.stderr), ..seen },
+        None => by_tracer(seen, ended)?,
+    })
 }
 
 /// What the tracer itself counted as lost, or what is missing from its counts against the connections made, whichever
@@ -238,6 +271,8 @@ pub struct Row {
     pub rate: Summary,
     /// How much longer a connection takes than without a tool right before and after, percent.
     pub slowdown: Option<Summary>,
+    /// Processor time of the storm per connection, microseconds.
+    pub storm_us: Summary,
     /// Processor time of the storm per connection beyond that without a tool, microseconds: what the kernel does for
     /// the tool.
     pub added_us: Option<Summary>,
@@ -267,6 +302,7 @@ impl Comparison {
         Some(Row {
             rate: Summary::of(turns.iter().map(Turn::rate))?,
             slowdown: Summary::of(beside().map(|(turn, beside)| turn.slowdown(beside))),
+            storm_us: Summary::of(turns.iter().map(Turn::storm_us))?,
             added_us: Summary::of(beside().map(|(turn, beside)| turn.storm_us() - beside.storm_us)),
             tool_us: watched.then(|| Summary::of(turns.iter().map(Turn::tool_us))).flatten(),
             program_ns: Summary::of(kernel().map(|kernel| per(kernel.ns, kernel.connections))),
@@ -276,6 +312,19 @@ impl Comparison {
             bytes_per_connection: watched.then(|| per(sum.bytes, sum.connections)),
             others: Summary::of(turns.iter().map(|turn| turn.others))?,
         })
+    }
+
+    /// How much longer a connection takes with one tool than with another in the same round, each against the storms
+    /// without a tool beside it, percent.
+    pub fn against(&self, tool: Tool, other: Tool) -> Option<Summary> {
+        let slowdowns = |tool: Tool| {
+            let turns = &self.series(tool)?.turns;
+            Some(turns.iter().filter_map(|turn| Some(turn.slowdown(turn.beside?))).collect::<Vec<_>>())
+        };
+        let (ours, theirs) = (slowdowns(tool)?, slowdowns(other)?);
+        Summary::of(
+            ours.iter().zip(theirs).map(|(ours, theirs)| ((100.0 + ours) / (100.0 + theirs) - 1.0) * 100.0),
+        )
     }
 }
 
@@ -288,6 +337,7 @@ impl Delivered {
             lost: self.lost + other.lost,
             lost_in_kernel: self.lost_in_kernel + other.lost_in_kernel,
             lost_in_output: self.lost_in_output + other.lost_in_output,
+            names: self.names + other.names,
         }
     }
 }

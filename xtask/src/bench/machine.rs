@@ -31,8 +31,8 @@ impl Machine {
             line.split_once(':').map(|(_, name)| name.trim().to_owned())
         };
         let memory = |text: &str| text.split_whitespace().nth(1)?.parse::<u64>().ok();
-        let tools =
-            ["libbpf-tools", "bpftrace"].map(|package| (package.to_owned(), package_version(package)));
+        let tools = ["libbpf-tools", "bpftrace", "tshark"]
+            .map(|package| (package.to_owned(), package_version(package)));
         Ok(Self {
             date: first_line("date", &["-u", "+%Y-%m-%d"]).unwrap_or_default(),
             kernel: read("/proc/sys/kernel/osrelease")?.trim().to_owned(),

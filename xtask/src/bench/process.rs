@@ -57,6 +57,19 @@ impl Process {
         Ok(sum)
     }
 
+    /// The processes that this one has started and that live. Not from `children` in `/proc`, which few kernels have.
+    pub fn children(&self) -> Result<Vec<Self>> {
+        let mut children = Vec::new();
+        for entry in fs::read_dir("/proc").context("could not read /proc")? {
+            let path = entry?.path();
+            let Ok(stat) = fs::read_to_string(path.join("stat")) else { continue };
+            if parent(&stat).is_some_and(|parent| self.0.ends_with(parent)) {
+                children.push(Self(path));
+            }
+        }
+        Ok(children)
+    }
+
     pub fn memory(&self) -> Result<Memory> {
         let status = self.status(&self.0.join("status"))?;
         let kib = |name: &str| status.get(name).copied().unwrap_or_default();
@@ -115,6 +128,11 @@ impl Process {
     }
 }
 
+/// The parent's number in a line of `/proc/PID/stat`; the name before it may have blanks and parentheses.
+fn parent(stat: &str) -> Option<&str> {
+    stat.rsplit_once(") ")?.1.split(' ').nth(1)
+}
+
 /// Lines `name: number …`, as status and fdinfo have them; others are left out.
 fn numbers(text: &str) -> BTreeMap<String, u64> {
     let line = |line: &str| {
@@ -158,6 +176,23 @@ mod tests {
         assert_eq!(read.get("VmRSS"), Some(&1234));
         assert_eq!(read.get("run_time_ns"), Some(&99));
         assert_eq!(read.len(), 2);
+    }
+
+    #[test]
+    fn the_parent_is_found_behind_any_name() {
+        assert_eq!(parent("42 (a) S 1 (b)) S 17 42 0\n"), Some("17"));
+        assert_eq!(parent("42"), None);
+    }
+
+    #[test]
+    fn a_child_is_found_while_it_lives() {
+        let me = Process::new(std::process::id());
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let path = Process::new(child.id()).0;
+        assert!(me.children().unwrap().iter().any(|found| found.0 == path));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(!me.children().unwrap().iter().any(|found| found.0 == path));
     }
 
     #[test]

@@ -7,6 +7,8 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
+mod bulk;
+
 use super::compare::{Comparison, Delivered, Row};
 use super::datagrams::DatagramsResult;
 use super::machine::Machine;
@@ -24,6 +26,8 @@ pub struct Results {
     /// Whether nobody else used the machine at the beginning.
     pub quiet: bool,
     pub storms: Vec<Comparison>,
+    #[serde(default)]
+    pub bulk: Option<Comparison>,
     #[serde(default)]
     pub datagrams: Vec<DatagramsResult>,
     pub records: Option<RecordsResult>,
@@ -43,6 +47,7 @@ impl Results {
             quick,
             quiet: false,
             storms: Vec::new(),
+            bulk: None,
             datagrams: Vec::new(),
             records: None,
             memory: None,
@@ -57,6 +62,9 @@ impl Results {
         text += &self.goals();
         for comparison in &self.storms {
             text += &storm(comparison);
+        }
+        if let Some(comparison) = &self.bulk {
+            text += &bulk::table(comparison);
         }
         if !self.datagrams.is_empty() {
             text += &datagrams_table(&self.datagrams);
@@ -98,6 +106,9 @@ impl Results {
         let mut rows = Vec::new();
         for comparison in &self.storms {
             storm_goals(comparison, &mut rows);
+        }
+        if let Some(comparison) = &self.bulk {
+            bulk::goals(comparison, &mut rows);
         }
         if let Some(records) = &self.records {
             let ns = records.ns_per_event;
@@ -172,17 +183,23 @@ fn place(comparison: &Comparison) -> String {
 }
 
 fn storm(comparison: &Comparison) -> String {
-    let mut text = format!(
+    let text = format!(
         "\n### Connection storm, {} ({} connections a turn)\n\n\
          | | connections/s | slowdown, % | in the tool's programs, ns | runs | added to the storm, µs | \
          the tool's own time, µs | lines | bytes | lost | others |\n|---|---|---|---|---|---|---|---|---|---|---|\n",
         place(comparison),
         comparison.connections
     );
-    for tool in Tool::ALL {
-        let skipped = comparison.series(tool).and_then(|series| series.skipped.as_deref());
+    text + &rows(comparison, storm_row)
+}
+
+/// One line for each tool, also for those that did not run.
+fn rows(comparison: &Comparison, show: impl Fn(Tool, &Row) -> String) -> String {
+    let mut text = String::new();
+    for series in &comparison.series {
+        let (tool, skipped) = (series.tool, series.skipped.as_deref());
         match (comparison.row(tool), skipped) {
-            (Some(row), None) => text += &storm_row(tool, &row),
+            (Some(row), None) => text += &show(tool, &row),
             (_, reason) => {
                 let reason = reason.unwrap_or("not measured").lines().next().unwrap_or_default();
                 let _ = writeln!(text, "| {tool} | skipped: {reason} |");
@@ -192,8 +209,11 @@ fn storm(comparison: &Comparison) -> String {
     text
 }
 
+fn show(summary: Option<Summary>, digits: usize) -> String {
+    summary.map_or(String::new(), |summary| summary.show(digits))
+}
+
 fn storm_row(tool: Tool, row: &Row) -> String {
-    let show = |summary: Option<Summary>, digits| summary.map_or(String::new(), |s| s.show(digits));
     let number = |value: Option<f64>, digits: usize| value.map_or(String::new(), |v| format!("{v:.digits$}"));
     let Delivered { lost, lines, .. } = row.delivered;
     let lost = if tool == Tool::Bare { String::new() } else { format!("{lost} of {}", lost + lines) };
@@ -292,6 +312,12 @@ a bpftrace script that prints a line for every event that `tracer` has a record 
   kernel does for the tool happens there. **The tool's own time**: its processor time, user and system.
 - **Datagram storm**: one thread sends datagrams of one byte and receives each before it sends the next, in the same
   namespace; with the tracer and without it in turns. No peer does this with apps and flows.
+- **1 GiB over TLS**: one connection in the same namespace, to port 443, TLS 1.3 with AES-128-GCM, one thread at each end, the
+  client sends in writes of 16 KiB. That takes two processors: what a tool does beside it takes from them where there are no
+  more. **no names**: with `--no-names`; **against it**: slowdown against slowdown of the same round. tshark prints the name in each
+  hello and keeps what it captures in memory; its capture filter is in no statistics of the kernel. The bpftrace script
+  (`xtask/src/bench/bulk.bt`) counts what is sent to the port, at a tracepoint that shows it no payload and so no name.
+  **Names**: connections whose server's name the tool said, of all that it saw. **Lost** of tshark: packets.
 - **Others**: processors that anything else on the machine used during the storms.
 - Output goes through a pipe to a reader that counts lines. **Lost**: what the tool itself counted, or lines that are
   missing against the connections made, whichever is more. A tool that loses events saves the time for them: its other

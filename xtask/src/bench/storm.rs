@@ -20,6 +20,8 @@ use anyhow::{Context, Result, bail, ensure};
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
+use super::tls;
+
 /// Port of the connections that are counted.
 const PORT: u16 = 5287;
 /// Port of connections that only ask whether a tool sees them.
@@ -51,12 +53,16 @@ pub enum Load {
     Datagrams,
     /// UDP flows of one datagram, each from a socket of its own.
     Flows,
+    /// MiB over one TLS connection.
+    Bulk,
+    /// One TLS connection that says a name of its own and carries nothing: a probe.
+    Hello,
 }
 
 /// What one storm did.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Gust {
-    /// Connections, or datagrams.
+    /// Connections, datagrams or MiB.
     pub connections: u64,
     pub failed: u64,
     pub wall_ns: u64,
@@ -122,7 +128,8 @@ impl Storm {
     /// # Errors
     /// When the child has ended.
     pub fn run_load(&mut self, load: Load, connections: u64, workers: usize) -> Result<Gust> {
-        let gust = self.blow(load, PORT, connections, workers)?;
+        let port = if load == Load::Bulk { tls::PORT } else { PORT };
+        let gust = self.blow(load, port, connections, workers)?;
         ensure!(
             gust.failed == 0,
             "{} of {connections} connections or datagrams of the storm failed",
@@ -137,6 +144,19 @@ impl Storm {
     /// As [`Self::run`].
     pub fn probe(&mut self) -> Result<()> {
         self.blow(Load::Connections, PROBE_PORT, 1, 1).map(drop)
+    }
+
+    /// Makes one TLS connection under [`tls::PROBE_NAME`].
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub fn hello(&mut self) -> Result<()> {
+        self.blow(Load::Hello, tls::PORT, 1, 1).map(drop)
+    }
+
+    /// The network namespace that the load is in, as a file.
+    pub fn network(&self) -> String {
+        format!("/proc/{}/ns/net", self.child.id())
     }
 
     fn blow(&mut self, load: Load, port: u16, connections: u64, workers: usize) -> Result<Gust> {
@@ -171,6 +191,14 @@ pub fn serve() -> Result<()> {
 }
 
 fn blow(order: &Order) -> Result<Gust> {
+    match order.load {
+        Load::Bulk => tls::transfer(tls::NAME, destination(order.targets, 0), order.connections),
+        Load::Hello => tls::transfer(tls::PROBE_NAME, destination(order.targets, 0), 0),
+        Load::Connections | Load::Datagrams | Load::Flows => storm(order),
+    }
+}
+
+fn storm(order: &Order) -> Result<Gust> {
     let left = AtomicU64::new(order.connections);
     let ready = Barrier::new(order.workers + 1);
     std::thread::scope(|scope| {
@@ -243,6 +271,7 @@ fn once(order: &Order, port: u16) -> std::io::Result<Once> {
             sender.send_to(b"?", (destination(targets, number), port))?;
             receiver.recv(&mut [0]).map(drop)
         }),
+        Load::Bulk | Load::Hello => return Err(std::io::Error::other("TLS is no load of workers")),
     })
 }
 
@@ -273,12 +302,12 @@ fn destination(targets: Targets, number: u64) -> Ipv4Addr {
 }
 
 /// Processor time of the calling thread, user and system.
-fn thread_cpu_ns() -> u64 {
+pub fn thread_cpu_ns() -> u64 {
     let now = clock_gettime(ClockId::ThreadCPUTime);
     let seconds = u64::try_from(now.tv_sec).unwrap_or_default();
     seconds * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap_or_default()
 }
 
-fn nanos(duration: Duration) -> u64 {
+pub fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

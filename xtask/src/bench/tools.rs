@@ -15,7 +15,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 
 use super::process::{BpfStatistics, Process};
-use super::storm::{PROBE_PORT, Storm};
+use super::storm::{Load, PROBE_PORT, Storm};
+use super::tls;
 use crate::shell;
 
 /// How long a tool may take until it sees connections. bpftrace compiles its script first.
@@ -33,53 +34,70 @@ pub enum Tool {
     Tracer,
     /// With its hooks for datagrams forbidden: what these cost TCP, and how it stands beside tools for TCP alone.
     TracerTcp,
+    /// Without looking for names: what names cost.
+    TracerNoNames,
     Tcplife,
     Bpftrace,
+    /// A script for what is sent to a port.
+    BpftraceSends,
+    Tshark,
 }
 
 impl Tool {
-    pub const ALL: [Self; 5] = [Self::Bare, Self::Tracer, Self::TracerTcp, Self::Tcplife, Self::Bpftrace];
+    /// Those that take turns while a load runs.
+    pub fn watching(load: Load) -> [Self; 4] {
+        match load {
+            Load::Bulk => [Self::Tracer, Self::TracerNoNames, Self::Tshark, Self::BpftraceSends],
+            _ => [Self::Tracer, Self::TracerTcp, Self::Tcplife, Self::Bpftrace],
+        }
+    }
 
     /// Lines it writes about one connection of the storm, of which both ends are on this machine. The tracer says how
     /// many it wrote itself.
     pub fn lines_per_connection(self) -> Option<u64> {
         match self {
-            Self::Bare | Self::Tracer | Self::TracerTcp => None,
+            Self::Bare | Self::Tracer | Self::TracerTcp | Self::TracerNoNames => None,
+            // Its lines are names, which are counted for themselves.
+            Self::Tshark => None,
             // One at the close of each end.
             Self::Tcplife => Some(2),
             // connect, established, accept, and a close at each end.
             Self::Bpftrace => Some(5),
+            // The first send and the close of the end that sends.
+            Self::BpftraceSends => Some(2),
         }
     }
 
     /// Why it cannot run here, if so.
     pub fn missing(self) -> Option<&'static str> {
         let (program, hint) = match self {
-            Self::Bare | Self::Tracer | Self::TracerTcp => return None,
             Self::Tcplife => ("tcplife", "tcplife is not installed (Debian package libbpf-tools)"),
-            Self::Bpftrace => ("bpftrace", "bpftrace is not installed (Debian package bpftrace)"),
+            Self::Bpftrace | Self::BpftraceSends => {
+                ("bpftrace", "bpftrace is not installed (Debian package bpftrace)")
+            }
+            Self::Tshark => ("tshark", "tshark is not installed (Debian package tshark)"),
+            Self::Bare | Self::Tracer | Self::TracerTcp | Self::TracerNoNames => return None,
         };
         shell::find_program(program).is_none().then_some(hint)
     }
 
-    fn command(self, tracer: &Path) -> Result<Command> {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/bench/tcp.bt");
+    fn command(self, tracer: &Path, storm: &Storm) -> Result<Command> {
+        let script = |name: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("src/bench").join(name);
         let mut command = match self {
             Self::Bare => bail!("there is no tool to start"),
-            Self::Tracer | Self::TracerTcp => {
-                let mut command = Command::new(tracer);
-                command.arg("--include-loopback");
-                if self == Self::TracerTcp {
-                    command.args(["--hooks", "no-cgroup,no-kprobe"]);
-                }
-                return Ok(command);
-            }
+            Self::Tracer | Self::TracerTcp | Self::TracerNoNames => Command::new(tracer),
             Self::Tcplife => with_tracefs("tcplife"),
-            Self::Bpftrace => with_tracefs("bpftrace"),
+            Self::Bpftrace | Self::BpftraceSends => with_tracefs("bpftrace"),
+            Self::Tshark => tshark(storm),
         };
-        if self == Self::Bpftrace {
-            command.arg(script);
-        }
+        match self {
+            Self::Tracer => command.arg("--include-loopback"),
+            Self::TracerTcp => command.args(["--include-loopback", "--hooks", "no-cgroup,no-kprobe"]),
+            Self::TracerNoNames => command.args(["--include-loopback", "--no-names"]),
+            Self::Bpftrace => command.arg(script("tcp.bt")),
+            Self::BpftraceSends => command.arg(script("bulk.bt")),
+            Self::Bare | Self::Tcplife | Self::Tshark => &mut command,
+        };
         Ok(command)
     }
 }
@@ -90,8 +108,10 @@ impl fmt::Display for Tool {
             Self::Bare => "no tool",
             Self::Tracer => "tracer",
             Self::TracerTcp => "tracer, TCP only",
+            Self::TracerNoNames => "tracer, no names",
             Self::Tcplife => "tcplife",
-            Self::Bpftrace => "bpftrace",
+            Self::Bpftrace | Self::BpftraceSends => "bpftrace",
+            Self::Tshark => "tshark",
         })
     }
 }
@@ -101,16 +121,34 @@ impl fmt::Display for Tool {
 fn with_tracefs(program: &str) -> Command {
     let prepare = "test -e /sys/kernel/tracing/events || mount -t tracefs tracefs /sys/kernel/tracing; \
          test -e /sys/kernel/debug/tracing || mount -t debugfs debugfs /sys/kernel/debug; exec \"$@\"";
-    let mut command = Command::new("unshare");
-    command.args(["--mount", "--", "sh", "-c", prepare, "sh"]);
-    command.arg(shell::find_program(program).unwrap_or_else(|| PathBuf::from(program)));
+    prepared(Command::new("unshare"), prepare, program)
+}
+
+/// tshark where the load is, telling the names in TLS hellos. What it captures goes through a file of its own: in memory,
+/// so that no disk is still busy with it in the turn after, and gone with its mount namespace however it ends.
+fn tshark(storm: &Storm) -> Command {
+    let mut command = Command::new("nsenter");
+    command.arg(format!("--net={}", storm.network())).args(["--", "unshare"]);
+    let mut command = prepared(command, "mount -t tmpfs tmpfs /tmp && exec \"$@\"", "tshark");
+    command.args(["-i", "lo", "-f", &format!("tcp port {}", tls::PORT), "-l"]);
+    command.args(["-Y", "tls.handshake.type == 1"]);
+    command.args(["-T", "fields", "-e", "tls.handshake.extensions_server_name"]);
     command
+}
+
+/// A program behind a preparation in a mount namespace of its own, under the process id of `unshare`.
+fn prepared(mut unshare: Command, preparation: &str, program: &str) -> Command {
+    unshare.args(["--mount", "--", "sh", "-c", preparation, "sh"]);
+    unshare.arg(shell::find_program(program).unwrap_or_else(|| PathBuf::from(program)));
+    unshare
 }
 
 /// A tool that watches.
 pub struct Running {
     pub tool: Tool,
     pub process: Process,
+    /// Other processes that work for it: tshark captures in one.
+    helpers: Vec<Process>,
     child: Child,
     stdout: Option<Sink>,
     stderr: Option<Sink>,
@@ -133,7 +171,7 @@ impl Running {
     /// # Errors
     /// When it does not start, ends early or never sees anything; with what it said.
     pub fn start(tool: Tool, tracer: &Path, storm: &mut Storm) -> Result<Self> {
-        let mut running = Self::spawn(tool, tool.command(tracer)?)?;
+        let mut running = Self::spawn(tool, tool.command(tracer, storm)?)?;
         match running.wait_until_it_sees(storm) {
             Ok(()) => Ok(running),
             Err(why) => match running.stop() {
@@ -152,13 +190,14 @@ impl Running {
         let mut child = command.spawn().with_context(|| format!("could not start {tool}"))?;
         let stdout = child.stdout.take().map(Sink::start);
         let stderr = child.stderr.take().map(Sink::start);
-        Ok(Self { tool, process: Process::new(child.id()), child, stdout, stderr })
+        let process = Process::new(child.id());
+        Ok(Self { tool, process, helpers: Vec::new(), child, stdout, stderr })
     }
 
     fn wait_until_it_sees(&mut self, storm: &mut Storm) -> Result<()> {
         let _statistics = BpfStatistics::on()?;
         let deadline = Instant::now() + START_DEADLINE;
-        while self.process.bpf().is_ok_and(|bpf| bpf.runs == 0) {
+        while !self.sees() {
             if self.child.try_wait()?.is_some() {
                 bail!("{} has ended before it watched anything", self.tool);
             }
@@ -166,10 +205,27 @@ impl Running {
                 bail!("{} sees no connections after {} s", self.tool, START_DEADLINE.as_secs());
             }
             std::thread::sleep(Duration::from_millis(50));
-            storm.probe()?;
+            if self.tool == Tool::Tshark { storm.hello()? } else { storm.probe()? }
         }
+        self.helpers = self.process.children()?;
         // Attached is not yet ready: its own side may still be opening buffers.
         self.wait_until_it_rests()
+    }
+
+    /// It has seen a probe. tshark's filter is none of the programs that the kernel has statistics of.
+    fn sees(&self) -> bool {
+        match self.tool {
+            Tool::Tshark => self.bytes_so_far() > 0,
+            _ => self.process.bpf().is_ok_and(|bpf| bpf.runs > 0),
+        }
+    }
+
+    /// Processor time of the tool and of those who work for it.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn cpu_ns(&self) -> Result<u64> {
+        self.helpers.iter().try_fold(self.process.cpu_ns()?, |sum, helper| Ok(sum + helper.cpu_ns()?))
     }
 
     /// Waits until the tool has worked off what it has: no processor time worth mentioning for a while, no output.
@@ -181,10 +237,10 @@ impl Running {
         const NOTHING_NS: u64 = 1_000_000;
         let deadline = Instant::now() + END_DEADLINE;
         let mut still = 0;
-        let mut before = (self.process.cpu_ns()?, self.bytes_so_far());
+        let mut before = (self.cpu_ns()?, self.bytes_so_far());
         while still < 3 && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(50));
-            let now = (self.process.cpu_ns()?, self.bytes_so_far());
+            let now = (self.cpu_ns()?, self.bytes_so_far());
             // The time of a thread that has ended is gone.
             let used = now.0.saturating_sub(before.0);
             still = if used < NOTHING_NS && now.1 == before.1 { still + 1 } else { 0 };

@@ -89,11 +89,20 @@ fn debian_packages(need: Need, way: Way) -> Vec<String> {
     let foreign = Arch::foreign();
     let names: &[&str] = match need {
         Need::CLinker => &["gcc", "libc6-dev"],
+        Need::CppCompiler => &["g++"],
         Need::QemuX86 => &["qemu-system-x86"],
         Need::QemuArm => &["qemu-system-arm"],
         Need::DebianKeyring => &["debian-archive-keyring"],
+        // The program alone: the package `dnsmasq` would start a server on this machine.
+        Need::Dnsmasq => &["dnsmasq-base"],
+        Need::Curl => &["curl"],
+        Need::OpenSsl => &["openssl"],
+        Need::Python => &["python3"],
+        // Not its smaller sibling `chromium-headless-shell`, which has no resolver of its own.
+        Need::Chromium => &["chromium"],
         Need::Tcplife => &["libbpf-tools"],
         Need::Bpftrace => &["bpftrace"],
+        Need::Tshark => &["tshark"],
         _ if way == Way::Rustup => &[],
         Need::EbpfCompiler => &["rustc-web", "libstd-rust-web-dev-bpf"],
         // LLVM is C++, and its libraries name Polly's as their own.
@@ -224,6 +233,28 @@ mod tests {
         let why = plan_on(&[Need::EbpfCompiler], Way::Debian, false).unwrap_err().to_string();
         assert!(why.contains("rustup"), "{why}");
         plan_on(&[Need::QemuX86], Way::Debian, false).unwrap();
+    }
+
+    #[test]
+    fn peers_of_the_benchmark_come_from_packages_in_both_ways() {
+        for (way, is_debian) in [(Way::Rustup, false), (Way::Debian, true), (Way::Debian, false)] {
+            let actions = plan_on(&[Need::Tcplife, Need::Bpftrace, Need::Tshark], way, is_debian).unwrap();
+            let [Action::Apt(packages)] = &actions[..] else { panic!("{actions:?}") };
+            assert_eq!(packages[..], ["bpftrace", "libbpf-tools", "tshark"]);
+        }
+    }
+
+    #[test]
+    fn libfuzzer_needs_a_compiler_of_its_own_also_where_rust_comes_from_rustup() {
+        let actions = plan_on(&need::of(Group::Fuzz), Way::Rustup, false).unwrap();
+        let [Action::Apt(packages), ..] = &actions[..] else { panic!("{actions:?}") };
+        assert!(packages.contains(&"g++".to_owned()), "{packages:?}");
+    }
+
+    #[test]
+    fn servers_of_the_tests_do_not_start_by_themselves() {
+        let actions = plan_on(&[Need::Dnsmasq, Need::Curl], Way::Rustup, true).unwrap();
+        assert_eq!(actions, [Action::Apt(vec!["curl".into(), "dnsmasq-base".into()])]);
     }
 
     #[test]
