@@ -6,7 +6,7 @@ use tracer_tests::record::{action, at, number, text};
 use crate::stage::Stage;
 
 const SOURCES: [&str; 8] =
-    ["sni", "http_host", "dns", "resolver", "resolver_next", "mdns", "other_dns", "other_resolver"];
+    ["sni", "http_host", "http_proxy", "dns", "resolver", "resolver_next", "mdns", "other_dns"];
 
 /// The records of one connection, to its end.
 pub struct Flow {
@@ -145,7 +145,7 @@ pub fn check_names(record: &Value) {
     }
     let source = text(name, "source");
     assert!(SOURCES.contains(&source), "a name without a source: {record}");
-    let said_by_app = matches!(source, "sni" | "http_host");
+    let said_by_app = matches!(source, "sni" | "http_host" | "http_proxy");
     assert_eq!(number(name, "age_ms").is_none(), said_by_app, "the age of a name: {record}");
     for candidate in at(name, "candidates").as_array().into_iter().flatten() {
         assert!(SOURCES.contains(&text(candidate, "source")), "a candidate without a source: {record}");
