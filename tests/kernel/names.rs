@@ -1,17 +1,51 @@
 //! Names, on every kernel and in every way that payload is seen: a connection has the name that its app asked for, or none,
 //! and never another one.
 
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use serde_json::{Value, json};
 use tracer_tests::hello::{self, to_hex};
 use tracer_tests::live;
 use tracer_tests::record::{action, at, number, text};
-use tracer_tests::scenario::{self, Scenario};
+use tracer_tests::scenario;
 use tracer_tests::stream::Stream;
 
 use crate::scene::Scene;
 
 /// The path of Android's resolver; nobody else has it on a test machine.
 const DNSPROXYD: &str = "/dev/socket/dnsproxyd";
+
+/// The path of systemd's.
+const SYSTEMD_RESOLVED: &str = "/run/systemd/resolve/io.systemd.Resolve";
+
+/// Where a resolver's socket is to be: with its directories, of which those that were missing are taken away with it.
+struct Place {
+    /// One test at a time has a resolver.
+    _turn: MutexGuard<'static, ()>,
+    socket: &'static Path,
+    made: Vec<&'static Path>,
+}
+
+impl Place {
+    fn of(socket: &'static str) -> Self {
+        static TURN: Mutex<()> = Mutex::new(());
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let socket = Path::new(socket);
+        let made = socket.ancestors().skip(1).take_while(|directory| !directory.exists()).collect();
+        std::fs::create_dir_all(socket.parent().unwrap()).unwrap();
+        Self { _turn: turn, socket, made }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(self.socket);
+        for directory in &self.made {
+            let _ = std::fs::remove_dir(directory);
+        }
+    }
+}
 
 /// The way in which a capability is got in this run.
 fn tier(scene: &Scene, capability: &str) -> Option<String> {
@@ -101,7 +135,12 @@ fn quic_is_named_by_its_first_datagram() {
 
 /// Asks this name as this uid and connects to what it is told, in one process.
 fn asks_and_connects(scene: &Scene, uid: u32, host: &str) -> Value {
-    let mut server = scene.actor("udp=4 bind=203.0.113.7:53 wait dns-answer=203.0.113.7 close");
+    asks_and_connects_when(scene, (uid, host), "203.0.113.7")
+}
+
+/// The server answers as the actor's step `dns-answer` says.
+fn asks_and_connects_when(scene: &Scene, (uid, host): (u32, &str), answers: &str) -> Value {
+    let mut server = scene.actor(&format!("udp=4 bind=203.0.113.7:53 wait dns-answer={answers} close"));
     server.report();
     server.go();
     let question = hello::dns(host);
@@ -142,6 +181,52 @@ fn of_two_apps_that_ask_for_two_names_of_one_address_each_has_its_own() {
 }
 
 #[test]
+fn an_answer_that_lies_in_several_pieces_in_the_kernel_is_read() {
+    let _turn = live!();
+    let scene = Scene::new();
+    let _server = scene.server("203.0.113.7:443");
+    let connect = asks_and_connects_when(&scene, (10123, "pieces.example"), "203.0.113.7,parts");
+    assert_eq!(domain_and_source(&connect), (json!("pieces.example"), json!("dns")), "{connect}");
+    scene.stop();
+}
+
+#[test]
+fn an_answer_that_nobody_asked_for_names_nothing() {
+    let _turn = live!();
+    let scene = Scene::with(&["--events", "+dns"]);
+    let _server = scene.server("203.0.113.7:443");
+    // "other.example" is as long as "asked.example".
+    let connect = asks_and_connects_when(&scene, (10123, "asked.example"), "203.0.113.7,other");
+    assert_eq!(domain_and_source(&connect), (Value::Null, Value::Null), "{connect}");
+    scene.tracer.expect("dns", |record| text(record, "dns.question.name") == "other.example");
+    scene.stop();
+}
+
+#[test]
+fn an_answer_over_tcp_names_the_next_connection() {
+    let _turn = live!();
+    let scene = Scene::with(&["--events", "+dns"]);
+    let _server = scene.server("203.0.113.7:443");
+    let _dns = scene.listen("203.0.113.7:53", "accept dns-answer=203.0.113.7,stream eof close");
+    let question = hello::dns("stream.example");
+    let length = question.len();
+    // As C libraries do: the length first, then so much.
+    let client = scene.act(&format!(
+        "uid=10123 socket=4 connect=203.0.113.7:53 bytes=00{length:02x}{} recv=2 recv={} close \
+         socket=4 connect=203.0.113.7:443 tell close",
+        to_hex(&question),
+        length + hello::ADDRESS_RECORD,
+    ));
+    let connect = scene.expect(&client, "connect");
+    if tier(&scene, "first_client_bytes").is_some() {
+        assert_eq!(domain_and_source(&connect), (json!("stream.example"), json!("dns")), "{connect}");
+        let dns = scene.tracer.expect("dns", |record| action(record) == "dns");
+        assert_eq!((text(&dns, "dns.type"), text(&dns, "network.transport")), ("answer", "tcp"), "{dns}");
+    }
+    scene.stop();
+}
+
+#[test]
 fn a_question_without_an_answer_is_told_at_the_end() {
     let _turn = live!();
     let scene = Scene::with(&["--events", "dns"]);
@@ -161,7 +246,7 @@ fn a_question_without_an_answer_is_told_at_the_end() {
 #[test]
 fn what_an_app_asks_androids_resolver_names_its_next_connection_without_dns_on_the_wire() {
     let _turn = live!();
-    std::fs::create_dir_all("/dev/socket").unwrap();
+    let place = Place::of(DNSPROXYD);
     let scene = Scene::with(&["--events", "+dns"]);
     let _server = scene.server("203.0.113.7:443");
     let mut resolver = scene.actor(&format!("resolver={DNSPROXYD},203.0.113.7"));
@@ -170,7 +255,7 @@ fn what_an_app_asks_androids_resolver_names_its_next_connection_without_dns_on_t
     let client = scene
         .act(&format!("uid=10123 resolve={DNSPROXYD},{request} socket=4 connect=203.0.113.7:443 tell close"));
     resolver.done();
-    std::fs::remove_file(DNSPROXYD).unwrap();
+    drop(place);
     let connect = scene.expect(&client, "connect");
     let sees_requests = tier(&scene, "resolver_requests").is_some();
     if sees_requests {
@@ -182,16 +267,84 @@ fn what_an_app_asks_androids_resolver_names_its_next_connection_without_dns_on_t
     } else {
         assert_eq!(domain_and_source(&connect), (Value::Null, Value::Null));
     }
+    assert_eq!(sees_requests, scenario::uses_kprobes());
+    scene.stop();
+}
+
+#[test]
+fn a_request_without_an_answer_names_the_next_connection_as_a_guess() {
+    let _turn = live!();
+    let place = Place::of(DNSPROXYD);
+    let scene = Scene::new();
+    let _server = scene.server("203.0.113.7:443");
+    let mut resolver = scene.actor(&format!("resolver={DNSPROXYD},none"));
+    resolver.report();
+    let request = "getaddrinfo_guess.example_443_0_2_1_6_100";
+    let client = scene
+        .act(&format!("uid=10177 resolve={DNSPROXYD},{request} socket=4 connect=203.0.113.7:443 tell close"));
+    let other = scene.act("uid=10140 socket=4 connect=203.0.113.7:443 tell close");
+    resolver.done();
+    drop(place);
+    let connect = scene.expect(&client, "connect");
+    if scenario::uses_kprobes() {
+        let expected = (json!("guess.example"), json!("resolver_next"));
+        assert_eq!(domain_and_source(&connect), expected, "{connect}");
+        assert_eq!(at(&connect, "destination.name.ambiguous"), &json!(true));
+    }
     assert_eq!(
-        sees_requests,
-        matches!(scenario::current(), Scenario::Plain | Scenario::AndroidLike | Scenario::NoSockOps)
-            && has_kprobes()
+        domain_and_source(&scene.expect(&other, "connect")),
+        (Value::Null, Value::Null),
+        "another app"
     );
     scene.stop();
 }
 
-fn has_kprobes() -> bool {
-    std::path::Path::new("/sys/bus/event_source/devices/kprobe/type").exists()
+#[test]
+fn what_a_machine_nearby_announces_is_a_name_of_last_resort_and_marked() {
+    let _turn = live!();
+    let scene = Scene::new();
+    let _server = scene.server("203.0.113.7:443");
+    let announcement = hello::mdns("printer.local", [203, 0, 113, 7]);
+    let mut listener =
+        scene.actor(&format!("udp=4 bind=203.0.113.7:5353 wait recv={} tell close", announcement.len()));
+    listener.report();
+    listener.go();
+    scene.act(&format!("udp=4 connect=203.0.113.7:5353 bytes={} tell close", to_hex(&announcement)));
+    listener.report();
+    let client = scene.act("uid=10123 socket=4 connect=203.0.113.7:443 tell close");
+    let connect = scene.expect(&client, "connect");
+    assert_eq!(domain_and_source(&connect), (json!("printer.local"), json!("mdns")), "{connect}");
+    listener.done();
+    scene.stop();
+}
+
+#[test]
+fn what_an_app_asks_systemd_resolved_names_its_next_connection() {
+    let _turn = live!();
+    if Path::new(SYSTEMD_RESOLVED).exists() {
+        println!("this machine's own resolver has the socket: the guests test it");
+        return;
+    }
+    let place = Place::of(SYSTEMD_RESOLVED);
+    let scene = Scene::with(&["--events", "+dns"]);
+    let _server = scene.server("203.0.113.7:443");
+    let mut resolver = scene.actor(&format!("resolver={SYSTEMD_RESOLVED},203.0.113.7"));
+    resolver.report();
+    let request = r#"{"method":"io.systemd.Resolve.ResolveHostname","parameters":{"name":"stub.example"}}"#;
+    let client = scene.act(&format!(
+        "uid=10123 resolve={SYSTEMD_RESOLVED},{request} socket=4 connect=203.0.113.7:443 tell close"
+    ));
+    resolver.done();
+    drop(place);
+    let connect = scene.expect(&client, "connect");
+    if scenario::uses_kprobes() {
+        assert_eq!(domain_and_source(&connect), (json!("stub.example"), json!("resolver")), "{connect}");
+        let dns = scene.tracer.expect("dns", |record| action(record) == "dns");
+        assert_eq!((text(&dns, "dns.resolver"), text(&dns, "user.id")), ("systemd_resolved", "10123"));
+    } else {
+        assert_eq!(domain_and_source(&connect), (Value::Null, Value::Null));
+    }
+    scene.stop();
 }
 
 #[test]

@@ -2,10 +2,12 @@
 //! harming somebody else's programs.
 
 use std::collections::BTreeMap;
+use std::process::Command;
 
 use serde_json::{Value, json};
 use tracer_tests::live;
 use tracer_tests::netd::Netd;
+use tracer_tests::programs;
 use tracer_tests::record::{at, text};
 use tracer_tests::scenario::{self, Scenario};
 
@@ -76,6 +78,23 @@ fn every_capability_is_got_the_way_that_is_expected_on_this_kernel() {
             "kernel {} is not in expected.toml: only that each has a way or a reason is checked",
             series()
         ),
+    }
+}
+
+#[test]
+fn this_kernels_verifier_takes_every_program() {
+    let _turn = live!();
+    // Each forbids what is preferred to the next.
+    for hooks in
+        ["no-btf", "no-kprobe", "no-kprobe,no-btf", "no-cgroup", "no-sock_ops", "no-sock_ops,no-kprobe"]
+    {
+        let arguments = ["doctor", "--json", "--hooks", hooks];
+        let output = Command::new(programs::tracer()).args(arguments).output().unwrap();
+        let said: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let all = at(&said, "capabilities").as_array().unwrap();
+        assert!(all.len() > 8, "{hooks}: {said}");
+        let refused: Vec<_> = all.iter().filter(|one| one.to_string().contains("verifier")).collect();
+        assert!(refused.is_empty(), "{hooks}: {refused:?}");
     }
 }
 

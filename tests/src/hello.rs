@@ -38,12 +38,30 @@ pub fn quic() -> Vec<u8> {
 #[must_use]
 pub fn dns(host: &str) -> Vec<u8> {
     let mut message = b"\x13\x37\x01\0\0\x01\0\0\0\0\0\0".to_vec();
-    for label in host.split('.') {
-        message.push(u8::try_from(label.len()).expect("a label"));
-        message.extend(label.as_bytes());
-    }
-    message.extend([0, 0, 1, 0, 1]);
+    message.extend(name(host));
+    message.extend([0, 1, 0, 1]);
     message
+}
+
+/// What a machine announces by multicast DNS: its name and IPv4 address, for two minutes.
+#[must_use]
+pub fn mdns(host: &str, address: [u8; 4]) -> Vec<u8> {
+    let mut message = b"\0\0\x84\0\0\0\0\x01\0\0\0\0".to_vec();
+    message.extend(name(host));
+    // Class IN with the bit that older answers are outdated.
+    message.extend([0, 1, 0x80, 1, 0, 0, 0, 120, 0, 4]);
+    message.extend(address);
+    message
+}
+
+fn name(host: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for label in host.split('.') {
+        bytes.push(u8::try_from(label.len()).expect("a label"));
+        bytes.extend(label.as_bytes());
+    }
+    bytes.push(0);
+    bytes
 }
 
 /// Bytes that the actor's step `dns-answer` adds to a question.

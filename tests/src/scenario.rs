@@ -49,6 +49,18 @@ pub fn tcp_method() -> &'static str {
     if current() == Scenario::NoSockOps { "inet_sock_set_state" } else { "sock_ops" }
 }
 
+/// Whether the kernel offers kprobes.
+#[must_use]
+pub fn has_kprobes() -> bool {
+    std::path::Path::new("/sys/bus/event_source/devices/kprobe/type").exists()
+}
+
+/// Whether the tracers of this run use kprobes.
+#[must_use]
+pub fn uses_kprobes() -> bool {
+    current() != Scenario::NoKprobes && has_kprobes()
+}
+
 /// Whether the kernel shows its type information.
 #[must_use]
 pub fn has_btf() -> bool {

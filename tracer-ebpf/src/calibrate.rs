@@ -1,5 +1,5 @@
 //! What: looks at kernel memory for user space, which finds out the offsets of kernel fields where the kernel has no BTF:
-//! in its own tasks, sockets and packets, whose values it knows. Loaded for that moment only.
+//! in its own tasks, sockets, packets and messages, whose values it knows. Loaded for that moment only.
 
 use core::ffi::c_void;
 
@@ -9,7 +9,7 @@ use aya_ebpf::bindings::{
 use aya_ebpf::helpers::generated::{bpf_get_current_pid_tgid, bpf_probe_read_kernel};
 use aya_ebpf::helpers::{bpf_get_current_task, bpf_get_socket_cookie};
 use aya_ebpf::programs::{RawTracePointContext, SockOpsContext};
-use tracer_ebpf::abi::{OFFSET_UNKNOWN, PEEK_BYTES};
+use tracer_ebpf::abi::{Meeting, OFFSET_UNKNOWN, PEEK_BYTES};
 
 use crate::emit::set;
 use crate::identity::{address_of, read, read_into};
@@ -64,26 +64,44 @@ pub fn meet_socket(ctx: &SockOpsContext) {
 /// Copies the `sk_buff` at this address when the wanted task sends it.
 #[inline(always)]
 pub fn meet_packet(skb: u64) {
-    let Some(out) = MEETING.get_ptr_mut(0) else { return };
+    if let Some(out) = MEETING.get_ptr_mut(0) {
+        meet(out, skb);
+    }
+}
+
+/// Copies the `struct msghdr` that the wanted task sends at this `struct socket`.
+#[inline(always)]
+pub fn meet_message(socket: u64, message: u64) {
+    if let Some(out) = MEETING.get_ptr_mut(0)
+        && meet(out, message)
+    {
+        set!(out.sk = socket);
+    }
+}
+
+/// Whether it is the wanted task that comes by.
+#[inline(always)]
+fn meet(out: *mut Meeting, found: u64) -> bool {
     // SAFETY: as in `meet_socket`; and a plain helper without arguments.
-    let (wanted, head, end, task) = unsafe {
+    let (wanted, pointer, distance, task) = unsafe {
         (
             (&raw const (*out).task).read(),
-            (&raw const (*out).skb_head).read(),
-            (&raw const (*out).skb_end).read(),
+            (&raw const (*out).pointer).read(),
+            (&raw const (*out).distance).read(),
             bpf_get_current_task(),
         )
     };
     if wanted == 0 || wanted != task {
-        return;
+        return false;
     }
     // SAFETY: addresses of fields only.
-    let (skb_bytes, shared_bytes) = unsafe { (&raw mut (*out).skb_bytes, &raw mut (*out).shared_bytes) };
-    set!(out.skb = skb);
-    read_into(skb_bytes, skb);
-    if head != OFFSET_UNKNOWN {
-        let head = read::<u64>(skb, head).value;
-        let end = read::<u32>(skb, end).value;
-        read_into(shared_bytes, head + u64::from(end));
+    let (bytes, behind_bytes) = unsafe { (&raw mut (*out).bytes, &raw mut (*out).behind_bytes) };
+    set!(out.found = found);
+    read_into(bytes, found);
+    if pointer != OFFSET_UNKNOWN {
+        // What is not known is 0.
+        let distance = read::<u32>(found, distance).value;
+        read_into(behind_bytes, read::<u64>(found, pointer).value + u64::from(distance));
     }
+    true
 }

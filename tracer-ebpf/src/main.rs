@@ -10,8 +10,10 @@ mod calibrate;
 mod emit;
 mod identity;
 mod maps;
+mod message;
 mod payload;
 mod payload_hooks;
+mod received;
 mod tcp;
 mod tcp_states;
 mod tcp_unmarked;
@@ -126,6 +128,20 @@ pub fn tracer_unix_send(ctx: ProbeContext) -> u32 {
     0
 }
 
+/// Hook: kprobes `udp_recvmsg(sk, msg, ...)`, `udpv6_recvmsg` and `tcp_recvmsg`, in the call that receives.
+#[kprobe]
+pub fn tracer_receive(ctx: ProbeContext) -> u32 {
+    received::begins(&ctx);
+    0
+}
+
+/// Hook: kprobe `tcp_cleanup_rbuf(sk, copied)`, in the call that has received.
+#[kprobe]
+pub fn tracer_tcp_taken(ctx: ProbeContext) -> u32 {
+    received::stream_taken(&ctx);
+    0
+}
+
 /// Run by hand (`BPF_PROG_TEST_RUN`), attached to nothing. This and the following are loaded on kernels without BTF, for
 /// the moment in which user space finds out offsets.
 #[raw_tracepoint(tracepoint = "sys_enter")]
@@ -146,6 +162,16 @@ pub fn tracer_meet(ctx: SockOpsContext) -> u32 {
 pub fn tracer_meet_send4(ctx: ProbeContext) -> u32 {
     if let Some(skb) = ctx.arg::<*const core::ffi::c_void>(1) {
         calibrate::meet_packet(skb as u64);
+    }
+    0
+}
+
+/// Hook: as [`tracer_unix_send`].
+#[kprobe]
+pub fn tracer_meet_unix(ctx: ProbeContext) -> u32 {
+    let (socket, message) = (ctx.arg::<*const core::ffi::c_void>(0), ctx.arg::<*const core::ffi::c_void>(1));
+    if let (Some(socket), Some(message)) = (socket, message) {
+        calibrate::meet_message(socket as u64, message as u64);
     }
     0
 }

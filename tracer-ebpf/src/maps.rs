@@ -6,6 +6,8 @@ use tracer_ebpf::abi::{
     Config, Counter, Identity, KIND_COUNT, Meeting, Peek, TcpNumber, UdpFlow, UdpKey, UdpSocket,
 };
 
+use crate::received::DnsSocket;
+
 /// Set by user space before the load; constant for the verifier, which then drops the branches not taken.
 #[unsafe(no_mangle)]
 pub static CONFIG: Config = Config::EMPTY;
@@ -42,6 +44,11 @@ pub static TCP_NUMBERS: LruHashMap<u64, TcpNumber> = LruHashMap::with_max_entrie
 /// TCP connections whose first bytes are not all there yet, by number. The oldest makes room: then a name is missing.
 #[map]
 pub static FIRST_BYTES_WANTED: LruHashMap<u64, u64> = LruHashMap::with_max_entries(1024, 0);
+
+/// Sockets that asked a DNS server, by their address in the kernel, where kprobes are used. The oldest makes room: then an
+/// answer is missing.
+#[map]
+pub static DNS_SOCKETS: LruHashMap<u64, DnsSocket> = LruHashMap::with_max_entries(1024, 0);
 
 /// What the calibrating programs have copied, on kernels without BTF.
 #[map]

@@ -14,6 +14,7 @@ use tracer_ebpf::abi::{
 use crate::emit::{reserve, set, submit};
 use crate::identity::read;
 use crate::maps::{FIRST_BYTES_WANTED, TCP_NUMBERS, config};
+use crate::received;
 use crate::tcp::Address;
 use crate::udp::{Datagram, Packet, write_task, write_tuple};
 
@@ -47,17 +48,20 @@ impl Place {
 /// many, 0 when they cannot be read.
 #[inline(always)]
 pub fn copy<const MOST: u64>(out: *mut u8, place: Place, length: u64) -> u32 {
-    let mut length = length;
-    // SAFETY: a number is copied onto itself. It hides from LLVM what it knows of the number: else it would leave out, or write in
-    // another way, the comparisons that follow, which the verifier needs as they stand.
-    unsafe { asm!("{0} = {0}", inout(reg) length, options(pure, nomem, nostack, preserves_flags)) };
     if length == 0 {
         return 0;
     }
-    if length > MOST {
-        length = MOST;
+    let mut more_than_one = length - 1;
+    // SAFETY: adds nothing to a number. It hides from LLVM what it knows of the number: else it would leave out, or write in
+    // another way, the comparison that follows, which the verifier needs as it stands. And it tells the verifier that this is another
+    // number than the one that it was copied from: on 5.10 it would carry over what it learns of one to the other, also
+    // on ways that are never gone.
+    unsafe { asm!("{0} += 0", inout(reg) more_than_one, options(pure, nomem, nostack)) };
+    if more_than_one >= MOST {
+        more_than_one = MOST - 1;
     }
-    let length = length as u32;
+    // Never 0, as the verifier of 5.10 sees only so.
+    let length = more_than_one as u32 + 1;
     let out = out.cast::<c_void>();
     // SAFETY: the helpers check the source themselves, and `out` has room for MOST bytes, as the verifier checks.
     let result = unsafe {
@@ -82,6 +86,9 @@ pub fn is_dns(datagram: &Datagram) -> bool {
 /// Tells of a DNS message. `number`: of the socket.
 #[inline(never)]
 pub fn tell_dns(packet: &Packet, datagram: &Datagram, number: u64) {
+    if packet.context.is_null() && packet.is_sent {
+        received::expect(packet.sk);
+    }
     let Some(mut entry) = reserve::<DnsMessage>(KIND_DNS) else { return };
     let out = entry.as_mut_ptr();
     set!(out.socket = number);
@@ -95,8 +102,15 @@ pub fn tell_dns(packet: &Packet, datagram: &Datagram, number: u64) {
     set!(out.length = datagram.bytes as u32);
     // SAFETY: a part of the reserved entry.
     let bytes = unsafe { (&raw mut (*out).bytes).cast() };
-    let whole = Part { index: 0, start: 0, length: datagram.bytes };
-    let copied = copy_datagram::<{ DNS_BYTES as u64 }>(bytes, packet, datagram, &whole);
+    let copied = match received::datagram(packet) {
+        Some((at, room)) if room >= datagram.bytes => {
+            copy::<{ DNS_BYTES as u64 }>(bytes, Place::User(at), datagram.bytes)
+        }
+        _ => {
+            let whole = Part { index: 0, start: 0, length: datagram.bytes };
+            copy_datagram::<{ DNS_BYTES as u64 }>(bytes, packet, datagram, &whole)
+        }
+    };
     set!(out.copied = copied);
     set!(out.pad = 0);
     submit(KIND_DNS, entry);

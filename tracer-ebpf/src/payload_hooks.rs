@@ -4,7 +4,7 @@ use core::arch::asm;
 use core::ffi::c_void;
 use core::mem::offset_of;
 
-use aya_ebpf::bindings::{__sk_buff, bpf_tcp_sock};
+use aya_ebpf::bindings::{__sk_buff, bpf_sock, bpf_tcp_sock};
 use aya_ebpf::helpers::bpf_get_socket_cookie;
 use aya_ebpf::helpers::generated::bpf_tcp_sock as tcp_sock_of;
 use aya_ebpf::programs::ProbeContext;
@@ -15,32 +15,45 @@ use tracer_ebpf::abi::{
 use crate::emit::{reserve, set, submit};
 use crate::identity::{address_of, read, write_identity};
 use crate::maps::{TCP_NUMBERS, config};
+use crate::message::{PARTS, Parts};
 use crate::payload::{Connection, Place, copy, number_of};
+use crate::received;
 use crate::tcp::{Address, MAPPED, load, unwanted};
 use crate::tcp_unmarked::remote_of;
-
-/// Parts of a message that are looked at: some libraries hand over headers and bodies apart.
-const PARTS: u64 = 4;
-/// `ITER_IOVEC` before 5.14, when the lowest bit of the type said which way the data goes.
-const ITER_IOVEC_WITH_DIRECTION: u32 = 4;
 
 /// A TCP packet at a cgroup hook.
 #[inline(never)]
 pub fn segment(skb: *mut __sk_buff, is_sent: bool) {
-    let Some((connection, offset, at, length)) = look(skb, is_sent) else { return };
-    let is_dns = connection.remote_port == PORT_DNS;
-    if offset >= LOOKED_AT as u32 || (unwanted(connection.remote) && !is_dns) {
+    let Some(segment) = look(skb, is_sent) else { return };
+    let Some(offset) = offset(&segment, is_sent) else { return };
+    let mut connection =
+        Connection { number: 0, remote: segment.remote, remote_port: segment.remote_port, is_sent };
+    if unwanted(connection.remote) && connection.remote_port != PORT_DNS {
         return;
     }
-    if !connection.is_wanted(offset, length, Place::Packet(skb, at)) {
-        return;
+    // Last, and for few packets: it is looked up.
+    connection.number = number(skb, segment.sk);
+    let place = Place::Packet(skb, segment.at);
+    if connection.is_wanted(offset, segment.length, place) {
+        connection.tell_pieces(offset, place, segment.length);
     }
-    connection.tell_pieces(offset, Place::Packet(skb, at), length);
 }
 
-/// Connection, offset in the stream, and where the payload of the packet begins, and how much it is.
+/// What the headers of a TCP packet say that has payload.
+struct Segment {
+    sk: *mut bpf_sock,
+    remote: Address,
+    remote_port: u16,
+    /// Host byte order.
+    sequence: u32,
+    /// Where the payload begins, from the IP header, and how much it is.
+    at: u32,
+    length: u64,
+}
+
+/// In the order in which most packets are told to have no names.
 #[inline(always)]
-fn look(skb: *mut __sk_buff, is_sent: bool) -> Option<(Connection, u32, u32, u64)> {
+fn look(skb: *mut __sk_buff, is_sent: bool) -> Option<Segment> {
     // SAFETY: the kernel hands a valid context, whose fields the verifier checks.
     let (data, end, all, sk) =
         unsafe { ((*skb).data as usize, (*skb).data_end as usize, (*skb).len, (*skb).__bindgen_anon_2.sk) };
@@ -49,34 +62,38 @@ fn look(skb: *mut __sk_buff, is_sent: bool) -> Option<(Connection, u32, u32, u64
     }
     let ip = data as *const u8;
     // SAFETY: 40 bytes are there.
-    let (remote, header): (Address, usize) = unsafe {
-        if *ip >> 4 == 4 {
-            let address = ip.add(if is_sent { 16 } else { 12 }).cast::<u32>().read_unaligned();
-            ([0, 0, MAPPED, address], usize::from(*ip & 15) * 4)
-        } else {
-            (ip.add(if is_sent { 24 } else { 8 }).cast::<Address>().read_unaligned(), 40)
-        }
-    };
+    let first = unsafe { *ip };
+    let header = if first >> 4 == 4 { usize::from(first & 15) * 4 } else { 40 };
     if data + header + 20 > end {
         return None;
     }
     let tcp = (data + header) as *const u8;
     // SAFETY: 20 bytes are there.
-    let (ports, sequence, words) = unsafe {
-        (
-            tcp.cast::<[u16; 2]>().read_unaligned(),
-            tcp.add(4).cast::<u32>().read_unaligned(),
-            *tcp.add(12) >> 4,
-        )
-    };
+    let (ports, words) = unsafe { (tcp.cast::<[u16; 2]>().read_unaligned(), *tcp.add(12) >> 4) };
     let remote_port = (if is_sent { ports[1] } else { ports[0] }).swap_bytes();
     let at = header as u32 + u32::from(words) * 4;
     // Of what comes in, only DNS has names.
     if all <= at || (!is_sent && remote_port != PORT_DNS) {
         return None;
     }
+    // SAFETY: 40 bytes of the IP header are there, or 20 of it and 20 of the other one.
+    let (remote, sequence) = unsafe {
+        let remote = if first >> 4 == 4 {
+            let address = ip.add(if is_sent { 16 } else { 12 }).cast::<u32>().read_unaligned();
+            [0, 0, MAPPED, address]
+        } else {
+            ip.add(if is_sent { 24 } else { 8 }).cast::<Address>().read_unaligned()
+        };
+        (remote, tcp.add(4).cast::<u32>().read_unaligned().swap_bytes())
+    };
+    Some(Segment { sk, remote, remote_port, sequence, at, length: u64::from(all - at) })
+}
+
+/// Where the payload stands in the stream, if that is looked at.
+#[inline(always)]
+fn offset(segment: &Segment, is_sent: bool) -> Option<u32> {
     // SAFETY: the helper takes any socket of a context.
-    let known = unsafe { tcp_sock_of(sk) };
+    let known = unsafe { tcp_sock_of(segment.sk) };
     if known.is_null() {
         return None;
     }
@@ -94,15 +111,19 @@ fn look(skb: *mut __sk_buff, is_sent: bool) -> Option<(Connection, u32, u32, u64
     }
     // Of what is sent, the SYN is counted in an active open alone: an accepted connection begins at -1, and is left out.
     let offset =
-        sequence.swap_bytes().wrapping_sub(edge).wrapping_add(before as u32).wrapping_sub(u32::from(is_sent));
-    // SAFETY: the helper takes the context.
-    let cookie = unsafe { bpf_get_socket_cookie(skb.cast()) };
-    let number = match TCP_NUMBERS.get_ptr(&address_of(sk.cast_const().cast())) {
+        segment.sequence.wrapping_sub(edge).wrapping_add(before as u32).wrapping_sub(u32::from(is_sent));
+    if offset < LOOKED_AT as u32 { Some(offset) } else { None }
+}
+
+/// Number of a packet's socket.
+#[inline(always)]
+fn number(skb: *mut __sk_buff, sk: *mut bpf_sock) -> u64 {
+    match TCP_NUMBERS.get_ptr(&address_of(sk.cast_const().cast())) {
         // SAFETY: the verifier knows that a value of the map is there.
         Some(known) => unsafe { (*known).number },
-        None => cookie,
-    };
-    Some((Connection { number, remote, remote_port, is_sent }, offset, at, u64::from(all - at)))
+        // SAFETY: the helper takes the context.
+        None => unsafe { bpf_get_socket_cookie(skb.cast()) },
+    }
 }
 
 /// The kprobe on `tcp_sendmsg(sk, msg, size)`.
@@ -113,12 +134,12 @@ pub fn tcp_sends(ctx: &ProbeContext) {
     };
     let (sk, message) = (sk as u64, message as u64);
     // All that bulk traffic costs.
-    if read::<u64>(sk, config!(offsets.tcp_bytes_sent)).value >= LOOKED_AT {
+    let acked = read::<u64>(sk, config!(offsets.tcp_bytes_acked)).value;
+    if acked > LOOKED_AT {
         return;
     }
     let written = read::<u32>(sk, config!(offsets.tcp_write_seq)).value;
     let una = read::<u32>(sk, config!(offsets.tcp_snd_una)).value;
-    let acked = read::<u64>(sk, config!(offsets.tcp_bytes_acked)).value;
     // As in `look`.
     let mut offset = written.wrapping_sub(una).wrapping_add(acked as u32).wrapping_sub(1);
     let number = number_of(sk);
@@ -129,6 +150,9 @@ pub fn tcp_sends(ctx: &ProbeContext) {
     let remote_port = read::<u16>(sk, config!(offsets.sock_dport)).value.swap_bytes();
     if unwanted(remote) && remote_port != PORT_DNS {
         return;
+    }
+    if remote_port == PORT_DNS && offset == 0 {
+        received::expect(sk);
     }
     let connection = Connection { number, remote, remote_port, is_sent: true };
     let parts = Parts::of(message);
@@ -144,56 +168,6 @@ pub fn tcp_sends(ctx: &ProbeContext) {
             break;
         }
         index += 1;
-    }
-}
-
-/// What a process hands over in one call, `struct msghdr`.
-#[derive(Clone, Copy)]
-struct Parts {
-    /// Address of the only part, or of the list of parts.
-    at: u64,
-    /// Bytes of the first part that are done with.
-    skip: u64,
-    /// Of the only part.
-    length: u64,
-    parts: u64,
-    is_list: bool,
-}
-
-impl Parts {
-    #[inline(always)]
-    fn of(message: u64) -> Self {
-        let iter = message + u64::from(config!(offsets.msg_iter));
-        let mut kind = u32::from(read::<u8>(iter, config!(offsets.iter_kind)).value);
-        if config!(offsets.iter_iovec) == ITER_IOVEC_WITH_DIRECTION {
-            kind &= !1;
-        }
-        let is_list = kind == config!(offsets.iter_iovec);
-        let is_one = kind == config!(offsets.iter_ubuf);
-        let parts =
-            if is_list { read::<u64>(iter, config!(offsets.iter_segments)).value } else { u64::from(is_one) };
-        Self {
-            at: read::<u64>(iter, config!(offsets.iter_iov)).value,
-            skip: read::<u64>(iter, config!(offsets.iter_offset)).value,
-            length: read::<u64>(iter, config!(offsets.iter_count)).value,
-            parts,
-            is_list,
-        }
-    }
-
-    /// Address and length of a part.
-    #[inline(always)]
-    fn get(&self, index: u64) -> Option<(u64, u64)> {
-        if index >= self.parts {
-            return None;
-        }
-        if !self.is_list {
-            return Some((self.at + self.skip, self.length));
-        }
-        // struct iovec { void *base; size_t length; }
-        let [base, length] = read::<[u64; 2]>(self.at + index * 16, 0).value;
-        let skip = if index == 0 { self.skip } else { 0 };
-        Some((base + skip, length.saturating_sub(skip)))
     }
 }
 

@@ -5,10 +5,10 @@ use super::pin_layout;
 
 /// Bytes of kernel memory that one look takes at most.
 pub const PEEK_BYTES: usize = 512;
-/// More than `struct sk_buff` has on any kernel (232 bytes on 5.10 and on 6.12).
-pub const SKB_BYTES: usize = 256;
-/// More than the fixed part of `struct skb_shared_info`.
-pub const SHARED_BYTES: usize = 64;
+/// More than `struct sk_buff` has on any kernel (232 bytes on 5.10 and on 6.12), and than `struct msghdr` (96).
+pub const FOUND_BYTES: usize = 256;
+/// More than the fixed part of `struct skb_shared_info`; four parts of a message.
+pub const BEHIND_BYTES: usize = 64;
 
 /// One look at kernel memory, and who looked.
 #[repr(C)]
@@ -34,25 +34,26 @@ pub struct Meeting {
     pub cb_flags: u32,
     /// Flags that were found on the TCP socket later.
     pub found_flags: u32,
-    /// Offset of `sk_buff.head` once it is known, else [`super::OFFSET_UNKNOWN`].
-    pub skb_head: u32,
-    /// Offset of `sk_buff.end` once it is known.
-    pub skb_end: u32,
+    /// Offset of a pointer in what is met, to follow it, e.g. of `sk_buff.head`; or [`super::OFFSET_UNKNOWN`].
+    pub pointer: u32,
+    /// Offset of a number, u32, that is added to the pointer, e.g. of `sk_buff.end`; or [`super::OFFSET_UNKNOWN`].
+    pub distance: u32,
     pub pad: u32,
-    /// Wanted: a packet that this task sends; 0: none.
+    /// Wanted: a packet or a message that this task sends; 0: none.
     pub task: u64,
-    /// Address of the TCP socket that was met; 0: none yet.
+    /// Address of the TCP socket (`struct sock`) that was met, or of the Unix socket (`struct socket`) that a message is sent
+    /// at; 0: none yet.
     pub sk: u64,
     /// Its cookie.
     pub cookie: u64,
-    /// Address of the packet that was met; 0: none yet.
-    pub skb: u64,
-    /// The packet's `struct sk_buff`.
-    pub skb_bytes: [u8; SKB_BYTES],
-    /// Its `struct skb_shared_info`; zeros until `skb_head` and `skb_end` are known.
-    pub shared_bytes: [u8; SHARED_BYTES],
+    /// Address of what was met; 0: nothing yet.
+    pub found: u64,
+    /// Of a packet its `struct sk_buff`, of a message its `struct msghdr`.
+    pub bytes: [u8; FOUND_BYTES],
+    /// What lies where `pointer` leads to, e.g. the `struct skb_shared_info`; else zeros.
+    pub behind_bytes: [u8; BEHIND_BYTES],
 }
-pin_layout!(Meeting, 376, { tcp_port: 0, task: 24, sk: 32, skb: 48, skb_bytes: 56, shared_bytes: 312 });
+pin_layout!(Meeting, 376, { tcp_port: 0, task: 24, sk: 32, found: 48, bytes: 56, behind_bytes: 312 });
 
 impl Meeting {
     /// Nothing wanted, nothing met.
@@ -60,14 +61,14 @@ impl Meeting {
         tcp_port: 0,
         cb_flags: 0,
         found_flags: 0,
-        skb_head: super::OFFSET_UNKNOWN,
-        skb_end: super::OFFSET_UNKNOWN,
+        pointer: super::OFFSET_UNKNOWN,
+        distance: super::OFFSET_UNKNOWN,
         pad: 0,
         task: 0,
         sk: 0,
         cookie: 0,
-        skb: 0,
-        skb_bytes: [0; SKB_BYTES],
-        shared_bytes: [0; SHARED_BYTES],
+        found: 0,
+        bytes: [0; FOUND_BYTES],
+        behind_bytes: [0; BEHIND_BYTES],
     };
 }

@@ -92,8 +92,6 @@ pub struct Offsets {
     pub inet_sport: u32,
     /// `sk_buff.tail`, u32: where the linear part ends, from `head`.
     pub skb_tail: u32,
-    /// `tcp_sock.bytes_sent`, u64.
-    pub tcp_bytes_sent: u32,
     /// `msghdr.msg_iter`, a `struct iov_iter`.
     pub msg_iter: u32,
     /// `iov_iter.iter_type` (`type` before 5.14), from the start of the iterator, as those that follow.
@@ -119,7 +117,7 @@ pub struct Offsets {
     /// Value of `ITER_UBUF` (6.0 and later).
     pub iter_ubuf: u32,
 }
-pin_layout!(Offsets, 220, { task_pid: 0, cred_uid: 28, sock_uid: 32, tcp_snd_una: 120, inet_sport: 160 });
+pin_layout!(Offsets, 216, { task_pid: 0, cred_uid: 28, sock_uid: 32, tcp_snd_una: 120, inet_sport: 160 });
 
 impl Offsets {
     pub const UNKNOWN: Self = Self {
@@ -165,7 +163,6 @@ impl Offsets {
         shinfo_gso_segs: OFFSET_UNKNOWN,
         inet_sport: OFFSET_UNKNOWN,
         skb_tail: OFFSET_UNKNOWN,
-        tcp_bytes_sent: OFFSET_UNKNOWN,
         msg_iter: OFFSET_UNKNOWN,
         iter_kind: OFFSET_UNKNOWN,
         iter_offset: OFFSET_UNKNOWN,
@@ -193,7 +190,7 @@ pub struct Config {
     /// 1: copy payload in which names stand; 0: none of these branches is loaded.
     pub names: u32,
 }
-pin_layout!(Config, 232, { offsets: 0, include_loopback: 220, boot_clock: 224, names: 228 });
+pin_layout!(Config, 228, { offsets: 0, include_loopback: 216, boot_clock: 220, names: 224 });
 
 impl Config {
     /// Nothing known, nothing wanted: what the object file carries until user space overrides it.

@@ -109,7 +109,6 @@ const ROWS: &[Row<'static>] = &[
     ("skb_shared_info.gso_segs", &[("skb_shared_info", &["gso_segs"])], |o| &mut o.shinfo_gso_segs),
     ("inet_sock.inet_sport", &[("inet_sock", &["inet_sport"])], |o| &mut o.inet_sport),
     ("sk_buff.tail", &[("sk_buff", &["tail"])], |o| &mut o.skb_tail),
-    ("tcp_sock.bytes_sent", &[("tcp_sock", &["bytes_sent"])], |o| &mut o.tcp_bytes_sent),
     ("msghdr.msg_iter", &[("msghdr", &["msg_iter"])], |o| &mut o.msg_iter),
     // Renamed in 5.14.
     ("iov_iter.iter_type", &[("iov_iter", &["iter_type"]), ("iov_iter", &["type"])], |o| &mut o.iter_kind),

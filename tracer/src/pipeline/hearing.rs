@@ -137,12 +137,16 @@ impl Pipeline {
             return;
         }
         let (mut flow, asked) = match self.hearing.questions.answered(socket, message) {
-            Some(asked) => (*asked.by, Some(asked.at)),
+            // Only what was asked for gives names to addresses: anybody may send something else.
+            Some(asked) => {
+                let flow = *asked.by;
+                if let Some(names) = &mut self.stages.names {
+                    names.learn(asker_of(&flow), Via::Dns, &message.question.name, message.lifetimes(), at);
+                }
+                (flow, Some(asked.at))
+            }
             None => (flow, None),
         };
-        if let Some(names) = &mut self.stages.names {
-            names.learn(asker_of(&flow), Via::Dns, &message.question.name, message.lifetimes(), at);
-        }
         let news = DnsNews { asked, ..DnsNews::answer(message) };
         self.stages.show(&mut flow, &News::dns(&news), at, clock);
     }

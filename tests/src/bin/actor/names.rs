@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::net::{UnixListener, UnixStream};
 
 use rustix::net::{self, SendAncillaryBuffer, SendFlags};
+use tracer_tests::hello;
 
 use super::{GIVE_UP_AFTER, Result, State, text};
 
@@ -14,10 +15,12 @@ impl State {
         Some(match name {
             // Sends these bytes (hexadecimal), of several parts with `+` between them in one call.
             "bytes" => self.send_bytes(value),
-            // Takes one DNS question on the bound UDP socket and gives it this address, for 60 s.
+            // ADDRESS[,HOW]: takes one DNS question on the bound UDP socket and gives it this address, for 60 s. HOW: `parts`,
+            // a datagram that lies in several pieces in the kernel; `other`, an answer to another question; `stream`,
+            // on a connection that was accepted.
             "dns-answer" => self.answer_dns(value),
-            // PATH,ADDRESS: listens there as Android's resolver does, and gives one request this address. Tells once it
-            // listens.
+            // PATH,ADDRESS: listens there as Android's resolver does (or systemd-resolved, if it is its path), and gives one
+            // request this address, or (`none`) no answer. Tells once it listens.
             "resolver" => self.be_resolver(value),
             // PATH,REQUEST (with `_` for a blank): asks there, and reads the answer.
             "resolve" => resolve(value),
@@ -38,20 +41,38 @@ impl State {
     }
 
     fn answer_dns(&mut self, value: &str) -> Result<()> {
-        let address: Ipv4Addr = value.parse().map_err(text)?;
+        let (address, how) = value.split_once(',').unwrap_or((value, ""));
+        let address: Ipv4Addr = address.parse().map_err(text)?;
         let mut question = [0; 512];
         let socket = self.current()?;
         let (length, _, from) =
             net::recvfrom(socket, &mut question[..], net::RecvFlags::empty()).map_err(text)?;
-        let from = from.ok_or("a question from nowhere")?;
         let asked = question.get(..length).unwrap_or_default();
-        net::sendto(socket, &answer(asked, address), SendFlags::NOSIGNAL, &from).map_err(text)?;
+        if how == "stream" {
+            let answer = answer(asked.get(2..).unwrap_or_default(), address);
+            let length = u16::try_from(answer.len()).map_err(text)?.to_be_bytes();
+            net::send(socket, &[&length, &answer[..]].concat(), SendFlags::NOSIGNAL).map_err(text)?;
+            return Ok(());
+        }
+        let from = from.ok_or("a question from nowhere")?;
+        let answer = match how {
+            "other" => answer(&hello::dns("other.example"), address),
+            _ => answer(asked, address),
+        };
+        // The kernel puts what follows beside what it has.
+        let first = if how == "parts" { length } else { 0 };
+        if let Some(first) = answer.get(..first).filter(|first| !first.is_empty()) {
+            net::sendto(socket, first, SendFlags::MORE, &from).map_err(text)?;
+        }
+        net::sendto(socket, answer.get(first..).unwrap_or_default(), SendFlags::NOSIGNAL, &from)
+            .map_err(text)?;
         Ok(())
     }
 
     fn be_resolver(&mut self, value: &str) -> Result<()> {
         let (path, address) = value.split_once(',').ok_or("give PATH,ADDRESS")?;
-        let address: IpAddr = address.parse().map_err(text)?;
+        let address: Option<IpAddr> =
+            if address == "none" { None } else { Some(address.parse().map_err(text)?) };
         let _ = std::fs::remove_file(path);
         let listener = UnixListener::bind(path).map_err(text)?;
         let everybody = std::os::unix::fs::PermissionsExt::from_mode(0o666);
@@ -64,8 +85,11 @@ impl State {
         if request.get(length.saturating_sub(1)) != Some(&0) {
             return Err("a request without an end".to_owned());
         }
+        let Some(address) = address else { return Ok(()) };
         // In as many calls as netd makes.
-        for part in addr_info(address) {
+        let is_systemd = path.ends_with("io.systemd.Resolve");
+        let answer = if is_systemd { vec![varlink(address)] } else { addr_info(address) };
+        for part in answer {
             stream.write_all(&part).map_err(text)?;
         }
         Ok(())
@@ -79,7 +103,7 @@ fn resolve(value: &str) -> Result<()> {
     stream.write_all(format!("{}\0", request.replace('_', " ")).as_bytes()).map_err(text)?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).map_err(text)?;
-    if answer.is_empty() { Err("no answer".to_owned()) } else { Ok(()) }
+    Ok(())
 }
 
 /// The question with one address record, which names it by a pointer.
@@ -108,6 +132,16 @@ fn addr_info(address: IpAddr) -> Vec<Vec<u8>> {
         vec![b"222\0".to_vec(), number(1), number(0), number(family.into()), number(1), number(6)];
     parts.extend([number(length), sockaddr, number(0), number(0)]);
     parts
+}
+
+/// As systemd-resolved writes a result with one address.
+fn varlink(address: IpAddr) -> Vec<u8> {
+    let (family, bytes) = match address {
+        IpAddr::V4(ip) => (2, ip.octets().to_vec()),
+        IpAddr::V6(ip) => (10, ip.octets().to_vec()),
+    };
+    let addresses = format!("[{{\"ifindex\":1,\"family\":{family},\"address\":{bytes:?}}}]");
+    format!("{{\"parameters\":{{\"addresses\":{addresses},\"flags\":1}}}}\0").into_bytes()
 }
 
 fn from_hex(text: &str) -> Result<Vec<u8>> {

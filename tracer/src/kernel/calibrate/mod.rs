@@ -1,9 +1,10 @@
-//! Offsets of kernel fields on kernels without BTF: found in the memory of our own tasks, sockets and packets, whose
+//! Offsets of kernel fields on kernels without BTF: found in the memory of our own tasks, sockets, packets and messages, whose
 //! values are known, and confirmed in a second one. What is not found for certain stays unknown.
 //!
 //! In: the cgroup2 root, for the hooks that meet these sockets and packets. Out: [`Found`], as BTF would give it. Takes
-//! about a tenth of a second, leaves nothing behind, and sends nothing but a few packets over loopback.
+//! about a tenth of a second, leaves nothing behind, and sends nothing but a few packets over loopback and messages to itself.
 
+mod message;
 mod packet;
 mod pair;
 mod peek;
@@ -41,6 +42,12 @@ pub fn calibrate(root: &CgroupRoot, hooks: &Hooks) -> Found {
                 .and_then(|()| packet::find(&mut peeker, &mut offsets).map_err(|error| error.to_string()));
             if let Err(reason) = result {
                 reasons.push(format!("packets: {reason}"));
+            }
+            let result = peeker.meet_messages(hooks);
+            let result = result
+                .and_then(|()| message::find(&mut peeker, &mut offsets).map_err(|error| error.to_string()));
+            if let Err(reason) = result {
+                reasons.push(format!("messages: {reason}"));
             }
         }
         Err(reason) => reasons.push(reason),

@@ -84,7 +84,7 @@ fn sockets(number: usize) -> io::Result<(UdpSocket, UdpSocket, u32)> {
 
 fn met(peeker: &mut Peeker) -> io::Result<Met> {
     let met = peeker.met().map_err(io::Error::other)?;
-    if met.skb == 0 {
+    if met.found == 0 {
         return Err(io::Error::other("the hook did not meet the datagram that was sent"));
     }
     Ok(met)
@@ -97,7 +97,7 @@ impl Fields {
             position(&memory, payload, 1).map(|payload| (at, payload))
         };
         // `head` comes right before `data`, which points to the IP header when it is sent.
-        let found: Vec<(u32, u32)> = pointers(&met.skb_bytes).filter_map(behind).collect();
+        let found: Vec<(u32, u32)> = pointers(&met.bytes).filter_map(behind).collect();
         let head = found.windows(2).find_map(|pair| match pair {
             [(head, first), (data, second)] if head + 8 == *data && first > second => Some((*head, *first)),
             _ => None,
@@ -110,7 +110,7 @@ impl Fields {
             .into_iter()
             .flat_map(|at| u16::try_from(at).unwrap_or(u16::MAX).to_ne_bytes())
             .collect();
-        self.headers.look(&met.skb_bytes, &both, 2);
+        self.headers.look(&met.bytes, &both, 2);
     }
 
     fn owner(&mut self, peeker: &mut Peeker, met: &Met, offsets: &Offsets, (uid, port): (u32, u16)) {
@@ -120,7 +120,7 @@ impl Fields {
             let is_port = memory.get(port_at..port_at.checked_add(2)?)? == port.to_ne_bytes();
             (is_port && word(&memory, offsets.sock_uid) == Some(uid)).then_some(at)
         };
-        self.sk.keep(pointers(&met.skb_bytes).filter_map(is_ours).collect::<Vec<_>>().into_iter());
+        self.sk.keep(pointers(&met.bytes).filter_map(is_ours).collect::<Vec<_>>().into_iter());
     }
 }
 
@@ -130,12 +130,12 @@ fn segments(peeker: &mut Peeker, task: u64, (head, end): (u32, u32)) -> io::Resu
     for (number, (size, count)) in [(101u16, 3u16), (57, 5)].into_iter().enumerate() {
         let (sender, _receiver, _) = sockets(number + 2)?;
         set(sender.as_fd(), libc::IPPROTO_UDP, UDP_SEGMENT, &i32::from(size).to_ne_bytes())?;
-        let wanted = Meeting { task, skb_head: head, skb_end: end, ..Meeting::NONE };
+        let wanted = Meeting { task, pointer: head, distance: end, ..Meeting::NONE };
         peeker.meet(&wanted).map_err(io::Error::other)?;
         sender.send(&vec![0; usize::from(size) * usize::from(count) - 10])?;
         // `gso_size` lies before it.
         let both = [size, count].map(u16::to_ne_bytes).concat();
-        gso_segs.keep(position(&met(peeker)?.shared_bytes, &both, 2).map(|at| at + 2).into_iter());
+        gso_segs.keep(position(&met(peeker)?.behind_bytes, &both, 2).map(|at| at + 2).into_iter());
     }
     Ok(gso_segs)
 }

@@ -9,7 +9,7 @@ use aya::programs::{
     CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, KProbe, Program, ProgramError, RawTracePoint, SockOps,
 };
 use aya::{Ebpf, EbpfLoader, RawTracePointRunOptions, TestRun};
-use tracer_ebpf::abi::{Config, Meeting, Offsets, Peek, SHARED_BYTES, SKB_BYTES};
+use tracer_ebpf::abi::{BEHIND_BYTES, Config, FOUND_BYTES, Meeting, Offsets, Peek};
 
 use super::search::long;
 use crate::kernel::attach::{AttachError, OBJECT, causes, refused};
@@ -21,6 +21,7 @@ const PEEKER: &str = "tracer_peek";
 const MEET: &str = "tracer_meet";
 const MEET_SEND: &str = "tracer_meet_send4";
 const MEET_EGRESS: &str = "tracer_meet_egress";
+const MEET_UNIX: &str = "tracer_meet_unix";
 
 /// The loaded programs. Dropping it takes them away.
 pub struct Peeker {
@@ -42,9 +43,9 @@ pub struct Met {
     pub sk: u64,
     pub cookie: u64,
     pub found_flags: u32,
-    pub skb: u64,
-    pub skb_bytes: [u8; SKB_BYTES],
-    pub shared_bytes: [u8; SHARED_BYTES],
+    pub found: u64,
+    pub bytes: [u8; FOUND_BYTES],
+    pub behind_bytes: [u8; BEHIND_BYTES],
 }
 
 impl Peeker {
@@ -73,6 +74,20 @@ impl Peeker {
         let looked = map(&mut ebpf, "PEEK")?;
         let meeting = map(&mut ebpf, "MEETING")?;
         Ok((Self { ebpf, looked, meeting }, packets))
+    }
+
+    /// Attaches the program that meets messages at Unix sockets.
+    ///
+    /// # Errors
+    /// Why kprobes cannot be used.
+    pub fn meet_messages(&mut self, hooks: &Hooks) -> Result<(), String> {
+        if !hooks.allow(HookKind::Kprobe) {
+            return Err("kprobes are forbidden with --hooks".to_owned());
+        }
+        if !Path::new(KPROBE_EVENTS).exists() {
+            return Err(format!("this kernel offers no kprobes ({KPROBE_EVENTS} is missing)"));
+        }
+        attach_probe(&mut self.ebpf, MEET_UNIX, "unix_stream_sendmsg").map_err(|error| causes(&error))
     }
 
     /// The task that calls.
@@ -122,8 +137,8 @@ impl Peeker {
         for (at, word) in [
             (offset_of!(Meeting, tcp_port), wanted.tcp_port),
             (offset_of!(Meeting, cb_flags), wanted.cb_flags),
-            (offset_of!(Meeting, skb_head), wanted.skb_head),
-            (offset_of!(Meeting, skb_end), wanted.skb_end),
+            (offset_of!(Meeting, pointer), wanted.pointer),
+            (offset_of!(Meeting, distance), wanted.distance),
         ] {
             bytes[at..at + 4].copy_from_slice(&word.to_ne_bytes());
         }
@@ -147,13 +162,13 @@ impl Peeker {
             cookie: long(offset_of!(Meeting, cookie)),
             found_flags: super::search::word(&bytes, offset(offset_of!(Meeting, found_flags)))
                 .unwrap_or_default(),
-            skb: long(offset_of!(Meeting, skb)),
-            skb_bytes: [0; SKB_BYTES],
-            shared_bytes: [0; SHARED_BYTES],
+            found: long(offset_of!(Meeting, found)),
+            bytes: [0; FOUND_BYTES],
+            behind_bytes: [0; BEHIND_BYTES],
         };
-        let (skb, shared) = (offset_of!(Meeting, skb_bytes), offset_of!(Meeting, shared_bytes));
-        met.skb_bytes.copy_from_slice(&bytes[skb..skb + SKB_BYTES]);
-        met.shared_bytes.copy_from_slice(&bytes[shared..shared + SHARED_BYTES]);
+        let (found, behind) = (offset_of!(Meeting, bytes), offset_of!(Meeting, behind_bytes));
+        met.bytes.copy_from_slice(&bytes[found..found + FOUND_BYTES]);
+        met.behind_bytes.copy_from_slice(&bytes[behind..behind + BEHIND_BYTES]);
         Ok(met)
     }
 }
@@ -162,7 +177,7 @@ impl Peeker {
 fn meet_packets(ebpf: &mut Ebpf, cgroup: &File, hooks: &Hooks) -> Result<(), String> {
     let mut reasons = Vec::new();
     if hooks.allow(HookKind::Kprobe) && Path::new(KPROBE_EVENTS).exists() {
-        match attach_probe(ebpf) {
+        match attach_probe(ebpf, MEET_SEND, "ip_send_skb") {
             Ok(()) => return Ok(()),
             Err(error) => reasons.push(causes(&error)),
         }
@@ -182,10 +197,10 @@ fn meet_packets(ebpf: &mut Ebpf, cgroup: &File, hooks: &Hooks) -> Result<(), Str
     Err(reasons.join("; "))
 }
 
-fn attach_probe(ebpf: &mut Ebpf) -> Result<(), AttachError> {
-    let program = program::<KProbe>(ebpf, MEET_SEND)?;
-    program.load().map_err(|error| refused(MEET_SEND, error))?;
-    program.attach("ip_send_skb", 0).map(drop).map_err(|error| refused(MEET_SEND, error))
+fn attach_probe(ebpf: &mut Ebpf, name: &'static str, function: &str) -> Result<(), AttachError> {
+    let program = program::<KProbe>(ebpf, name)?;
+    program.load().map_err(|error| refused(name, error))?;
+    program.attach(function, 0).map(drop).map_err(|error| refused(name, error))
 }
 
 fn attach_egress(ebpf: &mut Ebpf, cgroup: &File) -> Result<(), AttachError> {
