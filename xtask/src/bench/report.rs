@@ -317,6 +317,8 @@ a bpftrace script that prints a line for every event that `tracer` has a record 
   more. **no names**: with `--no-names`; **against it**: slowdown against slowdown of the same round. tshark prints the name in each
   hello and keeps what it captures in memory; its capture filter is in no statistics of the kernel. The bpftrace script
   (`xtask/src/bench/bulk.bt`) counts what is sent to the port, at a tracepoint that shows it no payload and so no name.
+  One transfer differs from the next by ten percent and more without any tool, so there are three times as many rounds; and what is
+  counted, time in programs and of the tool, is compared beside what is timed.
   **Names**: connections whose server's name the tool said, of all that it saw. **Lost** of tshark: packets.
 - **Others**: processors that anything else on the machine used during the storms.
 - Output goes through a pipe to a reader that counts lines. **Lost**: what the tool itself counted, or lines that are

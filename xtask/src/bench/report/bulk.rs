@@ -17,7 +17,29 @@ pub fn goals(comparison: &Comparison, lines: &mut Vec<String>) {
         let met = missing == 0 && cost.median < 3.0;
         lines.push(goal("bulk TLS slowed against `--no-names`", "less than 3 %", measured, met));
     }
+    if let (Some(with), Some(without), Some(bare)) = (
+        busy(&tracer),
+        comparison.row(Tool::TracerNoNames).as_ref().and_then(busy),
+        comparison.row(Tool::Bare),
+    ) {
+        let share = (with - without) * bare.rate.median / 10_000.0;
+        let measured =
+            format!("{with:.1} against {without:.1} µs a MiB, {share:.2} % of the transfer{proviso}");
+        let what = "names: time in programs and tool, bulk TLS";
+        lines.push(goal(what, "less than 3 % of the transfer", measured, missing == 0 && share < 3.0));
+    }
     for peer in [Tool::Tshark, Tool::BpftraceSends] {
+        let theirs = comparison.row(peer).as_ref().and_then(busy);
+        if let (Some(ours), Some(theirs)) = (busy(&tracer), theirs) {
+            let measured = format!("{ours:.1} against {theirs:.1} µs a MiB{proviso}");
+            let met = missing == 0 && ours < theirs;
+            lines.push(goal(
+                "time in programs and tool, bulk TLS",
+                &format!("less than {peer}'s"),
+                measured,
+                met,
+            ));
+        }
         let slowdown = comparison.row(peer).and_then(|row| row.slowdown);
         if let (Some(ours), Some(theirs)) = (tracer.slowdown, slowdown) {
             let measured = format!("{:.1} % against {:.1} %{proviso}", ours.median, theirs.median);
@@ -25,6 +47,12 @@ pub fn goals(comparison: &Comparison, lines: &mut Vec<String>) {
             lines.push(goal("bulk TLS slowed", &format!("less than by {peer}"), measured, met));
         }
     }
+}
+
+/// Microseconds a MiB that a tool takes: in its programs, where the kernel counts them, and itself.
+fn busy(row: &Row) -> Option<f64> {
+    let tool = row.tool_us?.median;
+    Some(row.program_ns.map_or(0.0, |programs| programs.median / 1000.0) + tool)
 }
 
 /// One row for each tool. Connections of the comparison are MiB here.
@@ -102,6 +130,26 @@ mod tests {
     }
 
     #[test]
+    fn time_of_the_tools_is_compared_beside_the_time_of_the_transfers() {
+        let mut measured = comparison(&[
+            (Tool::Bare, 1_000, 0),
+            (Tool::Tracer, 1_300, 1),
+            (Tool::TracerNoNames, 1_000, 0),
+            (Tool::BpftraceSends, 1_000, 0),
+        ]);
+        // Of a transfer that takes 977 µs a MiB: 30, 10, and 40 of each.
+        for (series, milliseconds) in measured.series.iter_mut().zip([0, 30, 10, 40]) {
+            series.turns.iter_mut().for_each(|turn| turn.tool_cpu_ns = milliseconds * 1_024_000);
+        }
+        let mut lines = Vec::new();
+        goals(&measured, &mut lines);
+        assert!(lines[1].contains("30.0 (30.0–30.0) % | **no**"), "{lines:?}");
+        assert!(lines[2].contains("30.0 against 10.0 µs a MiB, 2.05 % of the transfer | yes"), "{lines:?}");
+        assert!(lines[3].contains("30.0 against 40.0 µs a MiB | yes"), "{lines:?}");
+        assert!(lines[4].contains("**no**"), "{lines:?}");
+    }
+
+    #[test]
     fn a_tracer_that_told_no_names_is_not_praised_for_its_speed() {
         let measured = comparison(&[
             (Tool::Tracer, 1_010, 0),
@@ -110,7 +158,7 @@ mod tests {
         ]);
         let mut lines = Vec::new();
         goals(&measured, &mut lines);
-        assert_eq!(lines.len(), 3, "{lines:?}");
+        assert_eq!(lines.len(), 4, "{lines:?}");
         assert!(lines[0].contains("0 of 3 | **no**"), "{lines:?}");
         assert!(lines.iter().skip(1).all(|line| line.contains("without all names | **no**")), "{lines:?}");
     }
@@ -125,8 +173,8 @@ mod tests {
         });
         let mut lines = Vec::new();
         goals(&measured, &mut lines);
-        assert_eq!(lines.len(), 2, "{lines:?}");
-        assert!(lines[1].contains("1.0 % against 100.0 % | yes"), "{lines:?}");
+        assert_eq!(lines.len(), 3, "{lines:?}");
+        assert!(lines[2].contains("1.0 % against 100.0 % | yes"), "{lines:?}");
         assert!(table(&measured).contains("| bpftrace | skipped: too old |\n"));
     }
 }
