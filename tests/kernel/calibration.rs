@@ -30,6 +30,9 @@ const FOUND_BY_KPROBES: [&str; 10] = [
     "unix_address.name",
 ];
 
+/// Where the kernel puts our sockets in memory differs from time to time.
+const TIMES: usize = 12;
+
 #[test]
 fn calibration_finds_every_field_where_the_kernels_type_information_says_it_is() {
     let _turn = live!();
@@ -50,4 +53,14 @@ fn calibration_finds_every_field_where_the_kernels_type_information_says_it_is()
         by_btf.remove(name);
     }
     assert_eq!(at(&calibrated, "offsets.fields").as_object().unwrap(), by_btf);
+}
+
+#[test]
+fn calibration_finds_the_same_every_time() {
+    let _turn = live!();
+    let first = doctor(&["--hooks", "no-btf"]);
+    for _ in 1..TIMES {
+        let again = doctor(&["--hooks", "no-btf"]);
+        assert_eq!(at(&again, "offsets"), at(&first, "offsets"));
+    }
 }

@@ -48,11 +48,15 @@ impl Drop for Place {
 }
 
 /// The way in which a capability is got in this run.
-fn tier(scene: &Scene, capability: &str) -> Option<String> {
+fn tier(scene: &Scene, name: &str) -> Option<String> {
+    capability(scene, name).get("tier").and_then(Value::as_str).map(str::to_owned)
+}
+
+/// What the `start` record says of a capability.
+fn capability(scene: &Scene, name: &str) -> Value {
     let start = scene.tracer.expect("start", |record| action(record) == "start");
     let all = at(&start, "tracer.capabilities").as_array().cloned().unwrap_or_default();
-    let found = all.iter().find(|found| text(found, "capability") == capability)?;
-    found.get("tier").and_then(Value::as_str).map(str::to_owned)
+    all.into_iter().find(|found| text(found, "capability") == name).unwrap_or_default()
 }
 
 fn domain_and_source(record: &Value) -> (Value, Value) {
@@ -267,7 +271,7 @@ fn what_an_app_asks_androids_resolver_names_its_next_connection_without_dns_on_t
     } else {
         assert_eq!(domain_and_source(&connect), (Value::Null, Value::Null));
     }
-    assert_eq!(sees_requests, scenario::uses_kprobes());
+    assert_eq!(sees_requests, scenario::uses_kprobes(), "{:#}", capability(&scene, "resolver_requests"));
     scene.stop();
 }
 

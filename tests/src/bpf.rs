@@ -7,8 +7,10 @@ use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Once;
 
 use anyhow::{Context, Result};
+use rustix::process::{Resource, Rlimit, setrlimit};
 
 /// `enum bpf_cmd`, `enum bpf_prog_type` and `enum bpf_attach_type` of include/uapi/linux/bpf.h.
 const MAP_CREATE: i32 = 0;
@@ -27,11 +29,23 @@ pub const CGROUP_SOCK_OPS: u32 = 3;
 pub(crate) type Attributes = [u32; 32];
 
 pub(crate) fn bpf(command: i32, attributes: &mut Attributes) -> io::Result<i64> {
+    lock_any_memory();
     // SAFETY: the kernel reads and writes at most size_of_val(attributes) bytes there; pointers inside were made by the
     // callers from memory that outlives the call.
     let result =
         unsafe { libc::syscall(libc::SYS_bpf, command, attributes.as_mut_ptr(), size_of::<Attributes>()) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+/// Before 5.11 maps and programs count as locked memory of their user, and those of a tracer that has just ended may still be
+/// there.
+fn lock_any_memory() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let unlimited = Rlimit { current: None, maximum: None };
+        // Without the right to it there is what there was.
+        let _ = setrlimit(Resource::Memlock, unlimited);
+    });
 }
 
 pub(crate) fn set_pointer(attributes: &mut Attributes, word: usize, address: usize) {
@@ -148,15 +162,15 @@ pub struct TagMap {
 impl TagMap {
     /// Mounts a bpf file system below `root` and pins the map where Android 13 and later have it.
     pub fn pin(root: &Path) -> Result<Self> {
+        let mut attributes = [0; 32];
+        // Type, key size, value size, entries.
+        attributes[..4].copy_from_slice(&[MAP_TYPE_HASH, 8, 8, 64]);
+        let map = owned(bpf(MAP_CREATE, &mut attributes).context("BPF_MAP_CREATE")?)?;
         let mount = root.join("sys/fs/bpf");
         std::fs::create_dir_all(&mount)?;
         let no_options = None::<&std::ffi::CStr>;
         rustix::mount::mount("bpf", &mount, "bpf", rustix::mount::MountFlags::empty(), no_options)
             .context("mount a bpf file system")?;
-        let mut attributes = [0; 32];
-        // Type, key size, value size, entries.
-        attributes[..4].copy_from_slice(&[MAP_TYPE_HASH, 8, 8, 64]);
-        let map = owned(bpf(MAP_CREATE, &mut attributes).context("BPF_MAP_CREATE")?)?;
         let this = Self { map, mount };
         let directory = this.mount.join("netd_shared");
         std::fs::create_dir(&directory)?;

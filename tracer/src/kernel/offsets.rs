@@ -38,6 +38,18 @@ pub fn missing(offsets: &Offsets) -> Vec<&'static str> {
     named(offsets).filter(|(_, offset)| *offset == OFFSET_UNKNOWN).map(|(name, _)| name).collect()
 }
 
+/// Takes what is known of `found` and not known yet.
+pub fn add(offsets: &mut Offsets, found: &Offsets) {
+    let mut found = *found;
+    // Constants of the kernel, not offsets.
+    let constants: [Slot; 2] = [|o| &mut o.iter_iovec, |o| &mut o.iter_ubuf];
+    for slot in ROWS.iter().map(|(_, _, slot)| *slot).chain(constants) {
+        if *slot(offsets) == OFFSET_UNKNOWN {
+            *slot(offsets) = *slot(&mut found);
+        }
+    }
+}
+
 /// Every field with its offset.
 pub fn named(offsets: &Offsets) -> impl Iterator<Item = (&'static str, u32)> + use<> {
     let mut offsets = *offsets;
@@ -60,7 +72,8 @@ pub fn from_kernel(path: &Path) -> Result<Found, String> {
 }
 
 /// One row per field: its name, where it may be (first match wins), and the place for the result.
-type Row<'a> = (&'static str, &'a [(&'a str, &'a [&'a str])], fn(&mut Offsets) -> &mut u32);
+type Row<'a> = (&'static str, &'a [(&'a str, &'a [&'a str])], Slot);
+type Slot = fn(&mut Offsets) -> &mut u32;
 
 const ROWS: &[Row<'static>] = &[
     ("task_struct.pid", &[("task_struct", &["pid"])], |o| &mut o.task_pid),

@@ -168,11 +168,17 @@ impl Fields {
             found.first().map_or(0, |(_, sk)| *sk)
         };
         let (client, server) = (sock_of(client), sock_of(server));
+        let mut peers = Vec::new();
         for (one, other) in [(client, server), (server, client)] {
             let memory = peeker.memory(one, UNIX_BYTES);
-            self.peer.keep(pointers(&memory).filter(|(_, to)| *to == other && other != 0).map(|(at, _)| at));
+            peers =
+                pointers(&memory).filter(|(_, to)| *to == other && other != 0).map(|(at, _)| at).collect();
+            self.peer.keep(peers.iter().copied());
         }
-        let memory = peeker.memory(server, UNIX_BYTES);
+        // Up to `peer`, which stands behind `addr` in `struct unix_sock` (include/net/af_unix.h): behind the end of the structure
+        // may lie the socket that listens, and it has the same address.
+        let length = peers.first().and_then(|at| usize::try_from(*at).ok()).unwrap_or_default();
+        let memory = peeker.memory(server, length);
         let named: Vec<(u32, u32)> = pointers(&memory)
             .filter_map(|(at, to)| Some((at, position(&peeker.memory(to, ADDRESS_BYTES), name, 2)?)))
             .collect();
