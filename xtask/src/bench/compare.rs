@@ -92,6 +92,9 @@ pub struct Comparison {
     pub targets: Targets,
     pub connections: u64,
     pub series: Vec<Series>,
+    /// Of MiB: how much longer a transfer took with names than without right before or after it, percent.
+    #[serde(default)]
+    pub pairs: Vec<f64>,
 }
 
 /// Runs all rounds.
@@ -135,8 +138,37 @@ pub fn run(plan: Plan, tracer: &Path) -> Result<Comparison> {
             }
         }
     }
+    let pairs = if plan.load == Load::Bulk { pairs(plan, tracer, &mut storm)? } else { Vec::new() };
     let Plan { load, workers, targets, connections, .. } = plan;
-    Ok(Comparison { load, workers, targets, connections, series })
+    Ok(Comparison { load, workers, targets, connections, series, pairs })
+}
+
+/// Pairs for each round: one transfer takes ten percent more or less than the next, and what is looked for is less than that.
+const PAIRS: usize = 12;
+
+/// The tracer with names and without, right after each other, many times.
+fn pairs(plan: Plan, tracer: &Path, storm: &mut Storm) -> Result<Vec<f64>> {
+    let mut rate = |tool| -> Result<f64> {
+        let running = Running::start(tool, tracer, storm)?;
+        let gust = plan.whole(storm)?;
+        running.stop()?;
+        Ok(gust.connections as f64 / gust.wall_ns.max(1) as f64)
+    };
+    let count = plan.rounds * PAIRS;
+    let mut pairs = Vec::with_capacity(count);
+    for pair in 0..count {
+        // What changes from one to the next in favour of the second one does so for either.
+        let (with, without) = if pair % 2 == 0 {
+            let with = rate(Tool::Tracer)?;
+            (with, rate(Tool::TracerNoNames)?)
+        } else {
+            let without = rate(Tool::TracerNoNames)?;
+            (rate(Tool::Tracer)?, without)
+        };
+        pairs.push((without / with - 1.0) * 100.0);
+    }
+    eprintln!("  {count} pairs with and without names");
+    Ok(pairs)
 }
 
 impl Plan {
