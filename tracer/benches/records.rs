@@ -20,9 +20,9 @@ use tracer::enrich::geo::Geo;
 use tracer::enrich::process::{DEFAULT_CAPACITY, ProcessTable};
 use tracer::event::Event;
 use tracer::flow::{self, FlowTable};
-use tracer::judge::Expectations;
+use tracer::judge::{Expectations, Judge, QUIET};
 use tracer::pipeline::{Filter, Hearing, Lines, Pipeline, Stages};
-use tracer::record::connection::{News, with_record};
+use tracer::record::connection::{News, Position, Said, with_record};
 use tracer::record::{PlaceCache, WhoCache};
 use tracer::sink::Format;
 use tracer::sink::output::FLUSH_BYTES;
@@ -161,9 +161,15 @@ fn part(pipeline: &mut Pipeline, event: &Event, clock: Clock, upto: Upto) {
     if upto >= Upto::Record
         && let Some(news) = News::of(&event.what)
     {
-        with_record(step.flow, &news, event.at, clock, &stages.boot, 1, |record| {
-            black_box(record);
-        });
+        with_record(
+            step.flow,
+            &news,
+            &Position { at: event.at, clock, boot: &stages.boot, seq: 1 },
+            &Said::default(),
+            |record| {
+                black_box(record);
+            },
+        );
     }
     black_box(step.flow);
 }
@@ -175,7 +181,7 @@ fn pipeline(root: &Path) -> anyhow::Result<Pipeline> {
     let processes = ProcessTable::with_root(root, DEFAULT_CAPACITY);
     let stages = Stages {
         enricher: Enricher { apps, processes, geo: Geo::built_in()?, tags: None },
-        expectations: Expectations { home: Vec::new() },
+        judge: Judge::new(Expectations::built_in(), std::time::Duration::from_secs(60), QUIET),
         filter: Filter::default(),
         boot: "21ddcc29".to_owned(),
         lines: Lines::new(Format::Jsonl),

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::judge::load::{Files, NamedFile};
+
 /// Which app talks to which country, network and service: one JSON line per connection event.
 #[derive(Debug, Parser)]
 #[command(version, args_conflicts_with_subcommands = true, after_help = EXIT_CODES)]
@@ -32,6 +34,10 @@ pub enum Command {
     Apps(AppsArgs),
     /// Say where addresses are: scope, country, network.
     Geo(GeoArgs),
+    /// Judge recorded streams again, by today's data, services and rules.
+    Replay(ReplayArgs),
+    /// List the services that are known, explain one, or say which one a host or an address belongs to.
+    Services(ServicesArgs),
     /// Print the JSON Schema of the records.
     Schema,
     /// Print completions for a shell.
@@ -49,11 +55,33 @@ pub struct DataArgs {
     pub geo: Vec<PathBuf>,
 }
 
+/// What is expected and what is not.
+#[derive(Clone, Debug, Args)]
+pub struct JudgeArgs {
+    /// Countries where connections are expected to go (ISO 3166-1 alpha-2).
+    #[arg(long, value_name = "CC", value_delimiter = ',', help_heading = "Judging")]
+    pub home: Vec<String>,
+    /// More services, in the form of data/services.toml; repeatable.
+    #[arg(long, value_name = "FILE", help_heading = "Judging")]
+    pub services: Vec<PathBuf>,
+    /// A list of hosts (hosts file, or a domain on each line); destinations on it get its name in `lists`. Repeatable.
+    #[arg(long, value_name = "NAME=FILE", help_heading = "Judging")]
+    pub list: Vec<NamedFile>,
+    /// Rules beside the built-in ones (docs/rules.md); repeatable.
+    #[arg(long, value_name = "FILE", help_heading = "Judging")]
+    pub rules: Vec<PathBuf>,
+}
+
+impl JudgeArgs {
+    /// The files among them.
+    #[must_use]
+    pub fn files(&self) -> Files {
+        Files { services: self.services.clone(), lists: self.list.clone(), rules: self.rules.clone() }
+    }
+}
+
 #[derive(Clone, Debug, Args)]
 pub struct RunArgs {
-    /// Countries where connections are expected to go (ISO 3166-1 alpha-2); others get the flag `outside-home`.
-    #[arg(long, value_name = "CC", value_delimiter = ',')]
-    pub home: Vec<String>,
     /// Only connections of this uid; repeatable.
     #[arg(long, value_name = "N")]
     pub uid: Vec<u32>,
@@ -102,6 +130,11 @@ pub struct RunArgs {
     /// Size of the kernel's ring buffer in KiB (rounded up to a power of two).
     #[arg(long, value_name = "KIB", default_value_t = crate::config::DEFAULT_RING_KIB)]
     pub ring_size: u32,
+    /// How long a finding that goes on is not told again.
+    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = humantime::parse_duration, help_heading = "Judging")]
+    pub quiet: Duration,
+    #[command(flatten)]
+    pub judge: JudgeArgs,
     #[command(flatten)]
     pub data: DataArgs,
 }
@@ -125,6 +158,7 @@ pub enum EventArg {
     Sample,
     Named,
     Dns,
+    Alert,
 }
 
 /// One word of `--events`: an action, with `+` beside the usual ones.
@@ -153,12 +187,11 @@ pub struct SnapshotArgs {
     /// As records, one JSON object per line.
     #[arg(long)]
     pub json: bool,
-    /// Countries where connections are expected to go (ISO 3166-1 alpha-2); others get the flag `outside-home`.
-    #[arg(long, value_name = "CC", value_delimiter = ',')]
-    pub home: Vec<String>,
     /// Also connections to loopback addresses.
     #[arg(long)]
     pub include_loopback: bool,
+    #[command(flatten)]
+    pub judge: JudgeArgs,
     #[command(flatten)]
     pub data: DataArgs,
 }
@@ -178,6 +211,63 @@ pub struct AppsArgs {
     /// As JSON lines.
     #[arg(long)]
     pub json: bool,
+    #[command(flatten)]
+    pub data: DataArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct ReplayArgs {
+    /// Recorded streams, in the order in which they were recorded; `-` is standard input.
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Only records with these actions, e.g. `alert`.
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub events: Vec<EventArg>,
+    /// Write records to this file instead of standard output.
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// How long a finding that goes on is not told again.
+    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = humantime::parse_duration, help_heading = "Judging")]
+    pub quiet: Duration,
+    #[command(flatten)]
+    pub judge: JudgeArgs,
+    #[command(flatten)]
+    pub data: DataArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct ServicesArgs {
+    #[command(subcommand)]
+    pub command: Option<ServicesCommand>,
+    /// Only services whose id, name or owner has this in it; one that is left is explained.
+    #[arg(value_name = "WORD")]
+    pub word: Option<String>,
+    /// As JSON lines.
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub judge: JudgeArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ServicesCommand {
+    /// Say which service hosts or addresses belong to.
+    Check(CheckArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// A host, an address, or either with a port: `mtalk.google.com:5228`, `[2001:db8::1]:443`.
+    #[arg(required = true, value_name = "HOST|IP:PORT")]
+    pub targets: Vec<String>,
+    /// The app that connects.
+    #[arg(long, value_name = "PACKAGE")]
+    pub app: Option<String>,
+    /// As JSON lines.
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub judge: JudgeArgs,
     #[command(flatten)]
     pub data: DataArgs,
 }

@@ -3,6 +3,7 @@
 //! Pure code gets [`BootTime`] and [`Timestamp`] as arguments; only [`Clock`] asks the system.
 
 use std::fmt;
+use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -39,6 +40,15 @@ impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let time = UNIX_EPOCH + Duration::from_nanos(self.0).min(Duration::from_secs(LAST_SECOND));
         humantime::format_rfc3339_nanos(time).fmt(f)
+    }
+}
+
+impl FromStr for Timestamp {
+    type Err = humantime::TimestampError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let since = humantime::parse_rfc3339(text)?.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Ok(Self(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)))
     }
 }
 
@@ -124,6 +134,7 @@ mod tests {
         assert_eq!(Timestamp(1).to_string(), "1970-01-01T00:00:00.000000001Z");
         assert_eq!(Timestamp(1_795_359_600_123_456_789).to_string(), "2026-11-22T15:00:00.123456789Z");
         assert!(Timestamp(u64::MAX).to_string().ends_with('Z'));
+        assert_eq!("2026-11-22T15:00:00.123456789Z".parse(), Ok(Timestamp(1_795_359_600_123_456_789)));
     }
 
     #[test]

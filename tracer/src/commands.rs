@@ -1,18 +1,24 @@
 //! One function per command; `run` has a module of its own.
 
+use std::fs::File;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
 
 use clap::CommandFactory;
 
-use crate::cli::{AppsArgs, Cli, Command, DataArgs, DoctorArgs, GeoArgs};
+use crate::cli::{
+    AppsArgs, Cli, Command, DataArgs, DoctorArgs, GeoArgs, JudgeArgs, ServicesArgs, ServicesCommand,
+};
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::enrich::app::{self, AppTable};
 use crate::enrich::geo::{self, Geo};
 use crate::failure::Failure;
+use crate::judge::Expectations;
+use crate::judge::services::command;
 use crate::kernel::{doctor, features::Features, hooks::Hooks};
-use crate::{record, run};
+use crate::{record, replay, run};
 
 /// Runs what was asked for.
 ///
@@ -26,6 +32,8 @@ pub fn execute(cli: Cli) -> Result<(), Failure> {
         Some(Command::Doctor(args)) => doctor(&args),
         Some(Command::Apps(args)) => apps(args),
         Some(Command::Geo(args)) => geo(&args),
+        Some(Command::Replay(args)) => replay::replay(&args),
+        Some(Command::Services(args)) => services(args),
         Some(Command::Schema) => schema(),
         Some(Command::Completions { shell }) => {
             clap_complete::generate(shell, &mut Cli::command(), "tracer", &mut io::stdout());
@@ -85,7 +93,11 @@ fn geo(args: &GeoArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-fn load_geo(data: &DataArgs) -> Result<Geo, Failure> {
+/// Loads the databases and warns of those that are old.
+///
+/// # Errors
+/// As of [`geo_or_usage`].
+pub fn load_geo(data: &DataArgs) -> Result<Geo, Failure> {
     let (geo, warnings) = geo_or_usage(&data.geo)?;
     warn(&warnings);
     Ok(geo)
@@ -99,11 +111,53 @@ pub fn geo_or_usage(files: &[PathBuf]) -> Result<(Geo, Vec<String>), Failure> {
     Geo::load(files, Clock::wall()).map_err(|error| Failure::usage(error.to_string()))
 }
 
+fn services(args: ServicesArgs) -> Result<(), Failure> {
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    match args.command {
+        Some(ServicesCommand::Check(check)) => {
+            let (expectations, warnings) = expectations(&check.judge)?;
+            warn(&warnings);
+            let geo = load_geo(&check.data)?;
+            let targets = check.targets.iter().map(|text| text.parse().map_err(Failure::usage));
+            let targets = targets.collect::<Result<Vec<_>, _>>()?;
+            command::check(&expectations, &geo, &targets, check.app.as_deref(), check.json, &mut out)?;
+        }
+        None => {
+            let (expectations, warnings) = expectations(&args.judge)?;
+            warn(&warnings);
+            command::list(&expectations.services, args.word.as_deref(), args.json, &mut out)?;
+        }
+    }
+    out.flush()?;
+    Ok(())
+}
+
+/// Loads what the user wants to be judged by; a file that cannot be used is a bad input file.
+///
+/// # Errors
+/// The file with its reason.
+pub fn expectations(args: &JudgeArgs) -> Result<(Expectations, Vec<String>), Failure> {
+    Expectations::load(config::home(args)?, &args.files()).map_err(Failure::usage)
+}
+
 fn schema() -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     serde_json::to_writer_pretty(&mut out, &record::schema()).map_err(anyhow::Error::from)?;
     writeln!(out)?;
     Ok(())
+}
+
+/// Standard output, or a file in its place.
+///
+/// # Errors
+/// When it cannot be created.
+pub fn open_output(path: Option<&Path>) -> Result<File, Failure> {
+    match path {
+        None => Ok(io::stdout().as_fd().try_clone_to_owned()?.into()),
+        Some(path) => File::create(path).map_err(|error| {
+            Failure::usage(format!("--output {}: could not be created: {error}", path.display()))
+        }),
+    }
 }
 
 /// Warnings go to standard error: standard output carries records only.

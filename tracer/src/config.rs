@@ -6,9 +6,10 @@ use std::time::Duration;
 use clap::ValueEnum as _;
 use wildmatch::WildMatch;
 
-use crate::cli::{EventArg, EventChoice, FormatArg, RunArgs};
+use crate::cli::{EventArg, EventChoice, FormatArg, JudgeArgs, RunArgs};
 use crate::enrich::geo;
 use crate::failure::Failure;
+use crate::judge::load::Files;
 use crate::kernel::hooks::Hooks;
 use crate::pipeline::Filter;
 use crate::record::Action;
@@ -26,6 +27,10 @@ const SHORTEST_UDP_IDLE: Duration = Duration::from_secs(1);
 pub struct Config {
     /// Upper-case ISO 3166-1 alpha-2.
     pub home: Vec<String>,
+    /// Services, lists and rules of the user.
+    pub judge_files: Files,
+    /// How long a finding that goes on is not told again.
+    pub quiet: Duration,
     pub filter: Filter,
     pub include_loopback: bool,
     /// Look for names.
@@ -72,7 +77,9 @@ impl TryFrom<RunArgs> for Config {
             )));
         }
         Ok(Self {
-            home: args.home.iter().map(|code| country(code)).collect::<Result<_, _>>()?,
+            home: home(&args.judge)?,
+            judge_files: args.judge.files(),
+            quiet: args.quiet,
             filter: Filter {
                 uids: args.uid,
                 apps: args.app.iter().map(|pattern| WildMatch::new(pattern)).collect(),
@@ -112,16 +119,26 @@ fn actions(choices: &[EventChoice], format: FormatArg) -> Vec<Action> {
     chosen.into_iter().chain(added).map(Action::from).collect()
 }
 
-/// Checks a code given with `--home`.
+/// Checks the codes given with `--home`.
 ///
 /// # Errors
 /// Names the code that is none.
-pub fn country(code: &str) -> Result<String, Failure> {
+pub fn home(args: &JudgeArgs) -> Result<Vec<String>, Failure> {
+    args.home.iter().map(|code| country(code)).collect()
+}
+
+fn country(code: &str) -> Result<String, Failure> {
     geo::country(code.trim()).map(|country| country.code.to_owned()).ok_or_else(|| {
         Failure::usage(format!(
             "--home {code}: not a country code; give ISO 3166-1 alpha-2 codes such as SE or SE,NO"
         ))
     })
+}
+
+/// Which records of a replayed stream are wanted; `None`: all, those about the stream included.
+#[must_use]
+pub fn replayed_actions(named: &[EventArg]) -> Option<Vec<Action>> {
+    (!named.is_empty()).then(|| named.iter().copied().map(Action::from).collect())
 }
 
 impl From<EventArg> for Action {
@@ -136,6 +153,7 @@ impl From<EventArg> for Action {
             EventArg::Sample => Self::Sample,
             EventArg::Named => Self::Named,
             EventArg::Dns => Self::Dns,
+            EventArg::Alert => Self::Alert,
         }
     }
 }

@@ -185,6 +185,8 @@ pub struct Counters {
     pub retransmits: u32,
     /// Segments on their way.
     pub unacked: u32,
+    /// Since data was sent or received last, milliseconds.
+    pub silent_ms: Option<u32>,
     /// Which FINs the byte counts include.
     pub fin: Fin,
 }

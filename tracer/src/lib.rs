@@ -24,6 +24,7 @@ pub mod names;
 pub mod pipeline;
 pub mod record;
 pub mod redact;
+pub mod replay;
 pub mod run;
 pub mod sink;
 pub mod source;

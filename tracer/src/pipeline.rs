@@ -10,16 +10,17 @@ use wildmatch::WildMatch;
 
 use crate::clock::{BootTime, Clock, Timestamp};
 use crate::enrich::Enricher;
-use crate::enrich::process::thread_name;
 use crate::event::{Event, What};
 use crate::flow::{Flow, FlowTable};
-use crate::judge::{Expectations, Facts};
+use crate::judge::Judge;
 use crate::names::cache::Names;
-use crate::record::connection::{self, News};
-use crate::record::{Action, EventKind, EventObject, PlaceCache, Record, SCHEMA, StreamObject, WhoCache};
+use crate::record::connection::{self, News, Position, Said};
+use crate::record::{
+    Action, EventKind, EventObject, PlaceCache, Record, SCHEMA, StreamObject, WhoCache, alert,
+};
 use crate::redact::Redactor;
 use crate::sink::Format;
-use crate::tally::Tally;
+use crate::tally::{Kind, Tally};
 
 mod hearing;
 pub use hearing::{DnsNews, Hearing};
@@ -36,9 +37,12 @@ pub struct Filter {
 }
 
 impl Filter {
-    fn admits(&self, action: Action, flow: &Flow, enricher: &Enricher) -> bool {
+    fn admits(&self, action: Action) -> bool {
         self.actions.as_ref().is_none_or(|actions| actions.contains(&action))
-            && (self.uids.is_empty() || flow.owner.is_some_and(|uid| self.uids.contains(&uid)))
+    }
+
+    fn admits_owner(&self, flow: &Flow, enricher: &Enricher) -> bool {
+        (self.uids.is_empty() || flow.owner.is_some_and(|uid| self.uids.contains(&uid)))
             && (self.apps.is_empty() || self.admits_app(flow, enricher))
     }
 
@@ -62,6 +66,10 @@ impl Lines {
     #[must_use]
     pub fn new(format: Format) -> Self {
         Self { format, seq: 0, buffer: Vec::new(), counts: Tally::default() }
+    }
+
+    fn render(&mut self, record: &Record<'_>) {
+        self.format.render(record, &mut self.buffer);
     }
 
     fn next_seq(&mut self) -> u64 {
@@ -93,7 +101,7 @@ impl Lines {
 /// Everything behind the flow table.
 pub struct Stages {
     pub enricher: Enricher,
-    pub expectations: Expectations,
+    pub judge: Judge,
     pub filter: Filter,
     /// First half of every flow id.
     pub boot: String,
@@ -142,21 +150,50 @@ impl Pipeline {
 impl Stages {
     fn show(&mut self, flow: &mut Flow, news: &News<'_>, at: BootTime, clock: Clock) {
         self.enrich(flow, clock);
-        if !self.filter.admits(news.action, flow, &self.enricher) {
+        if !self.filter.admits_owner(flow, &self.enricher) {
             self.not_shown[news.kind] += 1;
             return;
         }
-        let seq = self.lines.next_seq();
-        let Lines { format, buffer, counts, .. } = &mut self.lines;
-        counts[news.kind] += 1;
-        let render = |record: &Record<'_>| format.render(record, buffer);
         match &self.redactor {
-            None => connection::with_record(flow, news, at, clock, &self.boot, seq, render),
+            None => self.judge_and_render(flow, news, at, clock),
             Some(redactor) => {
                 let question = news.question().map(|question| question.redacted(redactor));
                 let flow = flow.redacted(redactor);
                 let news = news.with_question(question.as_ref());
-                connection::with_record(&flow, &news, at, clock, &self.boot, seq, render);
+                self.judge_and_render(&flow, &news, at, clock);
+            }
+        }
+    }
+
+    /// What is judged is what is shown: a stream that is replayed comes to the same verdicts.
+    fn judge_and_render(&mut self, flow: &Flow, news: &News<'_>, at: BootTime, clock: Clock) {
+        let Self { judge, lines, filter, boot, .. } = self;
+        let position = Position { at, clock, boot, seq: 0 };
+        let verdict = connection::observation(flow, news, &position)
+            .map(|seen| {
+                let said = Said::default();
+                judge.observe(&seen, &|| connection::with_record(flow, news, &position, &said, json))
+            })
+            .unwrap_or_default();
+        let lists = judge.expectations.list_names(&verdict.lists);
+        let service = verdict.service.and_then(|found| judge.expectations.service(found));
+        let said = Said { service, lists: &lists, flags: &verdict.flags };
+        if filter.admits(news.action) {
+            let position = Position { seq: lines.next_seq(), ..position };
+            lines.counts[news.kind] += 1;
+            connection::with_record(flow, news, &position, &said, |record| lines.render(record));
+        } else {
+            self.not_shown[news.kind] += 1;
+        }
+        if filter.admits(Action::Alert) {
+            for (finding, why) in
+                verdict.alerts.iter().filter_map(|&(id, why)| Some((judge.findings.get(id)?, why)))
+            {
+                let position = Position { seq: lines.next_seq(), ..position };
+                lines.counts[Kind::Alert] += 1;
+                connection::with_record(flow, news, &position, &said, |record| {
+                    lines.render(&alert(record, judge.expectations.rule(&finding.rule), finding, why));
+                });
             }
         }
     }
@@ -176,39 +213,16 @@ impl Stages {
         if flow.places.is_none() {
             flow.places = Some(self.places.of(&flow.tuple, &self.enricher.geo));
         }
-        if flow.flags.is_none() {
-            flow.flags = Some(self.judge(flow));
-        }
         if flow.who.is_none() {
             flow.tag = self.enricher.tags.as_ref().and_then(|tags| tags.of(flow.cookie));
             flow.who = Some(self.who.of(flow, clock, &self.enricher));
         }
     }
 
-    fn judge(&self, flow: &Flow) -> Vec<crate::record::Flag> {
-        if self.expectations.home.is_empty() {
-            return Vec::new();
-        }
-        let country = flow.places.as_ref().and_then(|places| places.remote.country);
-        let app = self.enricher.app_of(flow.owner, flow.process.as_deref()).map(|app| app.brief());
-        let comm = flow.identity.as_ref().and_then(thread_name);
-        let who = match (&app, comm, flow.owner) {
-            (Some(app), _, _) if !app.package.is_empty() => app.package.join(", "),
-            (_, Some(comm), Some(uid)) => format!("{comm} (uid {uid})"),
-            (_, None, Some(uid)) => format!("uid {uid}"),
-            _ => "a process that is not known".to_owned(),
-        };
-        self.expectations.judge(&Facts {
-            direction: flow.direction,
-            who: &who,
-            preinstalled: app.is_some_and(|app| app.preinstalled == Some(true)),
-            country: country.map(|country| country.code),
-            country_name: country.map(|country| country.name),
-        })
-    }
-
     /// Adds a record about the stream itself.
     pub fn report(&mut self, action: Action, timestamp: Timestamp, stream: StreamObject<'_>) {
+        let findings = if action == Action::Stop { self.judge.summary() } else { Vec::new() };
+        let stream = StreamObject { findings, ..stream };
         let kind = match action {
             Action::Loss | Action::Warning => EventKind::PipelineError,
             Action::Stats => EventKind::Metric,
@@ -224,12 +238,21 @@ impl Stages {
             source: None,
             destination: None,
             flags: &[],
+            rule: None,
+            alert: None,
             tls: None,
             dns: None,
             error: None,
             tracer: Some(stream),
             who: None,
         };
-        self.lines.format.render(&record, &mut self.lines.buffer);
+        self.lines.render(&record);
     }
+}
+
+/// A record as its readers see it.
+fn json(record: &Record<'_>) -> serde_json::Value {
+    let mut line = Vec::new();
+    Format::Jsonl.render(record, &mut line);
+    serde_json::from_slice(&line).unwrap_or_default()
 }

@@ -6,12 +6,15 @@
 //! `docs/schema.md` explains every field; `tracer schema` prints the JSON Schema made from these types.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use strum::IntoStaticStr;
 
 use crate::clock::Timestamp;
 
+mod alert;
 pub mod connection;
 mod name;
 mod place;
@@ -20,9 +23,11 @@ mod stream;
 mod who;
 mod who_cache;
 mod whose;
+pub use alert::*;
+pub use connection::service_object;
 pub use name::*;
 pub use place::{PlaceCache, PlaceText, Places, Rendered};
-pub use schema::schema;
+pub use schema::{member_paths, schema};
 pub use stream::*;
 pub use who::WhoText;
 pub use who_cache::WhoCache;
@@ -56,6 +61,12 @@ pub struct Record<'a> {
     /// What was noticed about this connection, each with its reason.
     #[serde(skip_serializing_if = "<[Flag]>::is_empty")]
     pub flags: &'a [Flag],
+    /// The rule behind a finding (ECS `rule`): `alert` records only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rule: Option<RuleObject<'a>>,
+    /// A finding: `alert` records only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alert: Option<AlertObject<'a>>,
     /// What a TLS or QUIC client said in the clear.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<TlsObject<'a>>,
@@ -74,7 +85,7 @@ pub struct Record<'a> {
 }
 
 /// What kind of record this is (ECS `event`).
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
 pub struct EventObject<'a> {
     pub kind: EventKind,
     /// ECS category, `["network"]` for connections.
@@ -97,6 +108,8 @@ pub struct EventObject<'a> {
 pub enum EventKind {
     /// Something happened to a connection.
     Event,
+    /// Something was noticed.
+    Alert,
     /// The stream started or stopped.
     State,
     /// Figures about the stream.
@@ -105,8 +118,9 @@ pub enum EventKind {
     PipelineError,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema, IntoStaticStr)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Action {
     /// A process asked for a connection; nothing is known yet about its success.
     Connect,
@@ -126,6 +140,8 @@ pub enum Action {
     Named,
     /// A resolver was asked for a name.
     Dns,
+    /// Something was noticed: a finding, told once.
+    Alert,
     /// A socket that waits for others: `tracer snapshot` only.
     Listening,
     /// First record of a stream.
@@ -151,13 +167,16 @@ pub enum Outcome {
 }
 
 /// One connection over its life.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
 pub struct FlowObject<'a> {
     /// The same in every record of one connection; unique across reboots.
     pub id: FlowId<'a>,
     /// Time since the connection was asked for (or accepted), milliseconds. Absent when its beginning was not seen.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub age_ms: Option<u64>,
+    /// For how long the socket had neither sent nor received any data: `sample` and `existing` only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub silent_ms: Option<u64>,
     /// Inode of the network namespace that the socket lives in, as in `/proc/PID/ns/net`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub netns: Option<u32>,
@@ -211,8 +230,9 @@ impl JsonSchema for FlowId<'_> {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema, IntoStaticStr)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum End {
     /// In order, with FIN.
     Closed,
@@ -244,7 +264,7 @@ pub enum Side {
 }
 
 /// ECS `network`.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
 pub struct NetworkObject<'a> {
     pub transport: Transport,
     /// What the connection carries, where it shows.
@@ -269,16 +289,31 @@ pub struct NetworkObject<'a> {
     pub retransmits: Option<u32>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, JsonSchema)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+    IntoStaticStr,
+)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Transport {
     Tcp,
     Udp,
 }
 
 /// What a connection carries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema, IntoStaticStr)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Protocol {
     /// By its first packet (RFC 9000), or by port 443 and the form of a later one.
     Quic,
@@ -308,8 +343,22 @@ pub enum Family {
     Ipv6,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+    IntoStaticStr,
+)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Direction {
     /// Opened by this machine.
     Egress,
@@ -318,7 +367,7 @@ pub enum Direction {
 }
 
 /// One end of a connection (ECS `source`, `destination`).
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
 pub struct Endpoint<'a> {
     /// IPv4 or IPv6; v4-mapped addresses are written as IPv4.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -345,6 +394,12 @@ pub struct Endpoint<'a> {
     pub geo: Option<&'a Rendered<GeoObject<'static>>>,
     #[serde(rename = "as", skip_serializing_if = "Option::is_none")]
     pub asn: Option<&'a Rendered<AsObject<'static>>>,
+    /// The known service that is talked to: `destination` only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service: Option<ServiceObject<'a>>,
+    /// Lists of the user (`--list`) that its name stands on.
+    #[serde(skip_serializing_if = "<[&str]>::is_empty")]
+    pub lists: &'a [&'a str],
     /// Payload bytes that this end sent and the other acknowledged: `close` and `failed` only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
@@ -384,15 +439,20 @@ pub struct OrganizationObject<'a> {
 /// Something noticed about a connection. Evidence, not accusation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Flag {
-    /// Stable name, for filters.
-    pub id: &'static str,
+    /// Stable name of the rule that noticed it, for filters.
+    #[serde(serialize_with = "shared_text")]
+    #[schemars(with = "String")]
+    pub id: Arc<str>,
     pub severity: Severity,
     /// For a person: what was seen and why it is mentioned.
     pub reason: String,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema, IntoStaticStr,
+)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Severity {
     Info,
     Low,

@@ -43,10 +43,12 @@ pub enum Kind {
     Named,
     /// A question to a resolver.
     Question,
+    /// Something was noticed.
+    Alert,
 }
 
 /// Number of kinds.
-const COUNT: usize = Kind::Question as usize + 1;
+const COUNT: usize = Kind::Alert as usize + 1;
 
 /// Names in the order of the kinds.
 const NAMES: [&str; COUNT] = [
@@ -70,6 +72,7 @@ const NAMES: [&str; COUNT] = [
     "udp_ended",
     "named",
     "dns",
+    "alert",
 ];
 
 /// One count per kind.

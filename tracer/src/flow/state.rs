@@ -11,9 +11,7 @@ use crate::enrich::tags::Tag;
 use crate::event::{Candidate, Event, Existing, FirstDatagram, FlowKey, LastDatagrams, Tuple, What};
 use crate::names::flow_name::FlowName;
 use crate::names::tls::ClientHello;
-use crate::record::{
-    Direction, Flag, Method, OwnerSource, Places, ProcessSource, Protocol, Transport, WhoText,
-};
+use crate::record::{Direction, Method, OwnerSource, Places, ProcessSource, Protocol, Transport, WhoText};
 use crate::redact::Redactor;
 
 use super::community_id;
@@ -82,8 +80,6 @@ pub struct Flow {
     pub is_looked_up: bool,
     /// What its TLS or QUIC client said first.
     pub hello: Option<Box<ClientHello>>,
-    /// Kept by `judge` from the first record on; `None` before.
-    pub flags: Option<Vec<Flag>>,
 }
 
 impl Flow {
@@ -116,7 +112,6 @@ impl Flow {
             name: None,
             is_looked_up: false,
             hello: None,
-            flags: None,
         }
     }
 

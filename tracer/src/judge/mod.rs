@@ -1,89 +1,190 @@
-//! What is noticed about a connection. Pure: facts in, [`Flag`]s with reasons out. Evidence, never accusation.
+//! What is noticed about connections. Pure: records in, verdicts out. Evidence, never accusation.
 //!
-//! Here is the room for services, rules, ledger and cadence; today there is one rule.
+//! ```text
+//!  Observation ─▶ services, lists ─▶ book (who talked to whom before) ─▶ rules ─▶ flags of the record
+//!  (one record)                  └─▶ channel, cadence (of this flow)  ─┘     └─▶ findings ─▶ alerts
+//! ```
+//! The same engine judges live and in replay: it sees nothing but [`Observation`]s, and its only clock is theirs.
 
-use crate::record::{Direction, Flag, Severity};
+pub mod book;
+pub mod cadence;
+pub mod channel;
+pub mod findings;
+pub mod load;
+pub mod observation;
+pub mod rules;
+pub mod services;
+pub mod toml_input;
+mod watched;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value as Json;
+
+use crate::record::{Action, AlertObject, FindingObject, Flag, RuleObject};
+use book::Book;
+use findings::{Finding, FindingId, Findings, News, Noticed};
+use observation::Observation;
+use rules::Rules;
+use rules::field::Case;
+use services::{Found, Lists, Service, Services, Subject};
+use watched::WatchedFlows;
+
+/// How long a finding that goes on is not told again, unless the user says otherwise.
+pub const QUIET: Duration = Duration::from_secs(24 * 3600);
+
+/// Findings in the last record of a stream.
+const MOST_IN_SUMMARY: usize = 200;
 
 /// What the user wants to be judged by.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Expectations {
     /// Countries that connections are expected to go to, ISO 3166-1 alpha-2, upper case. Empty: no expectation.
     pub home: Vec<String>,
-}
-
-/// The facts of one connection that rules look at.
-#[derive(Clone, Copy, Debug)]
-pub struct Facts<'a> {
-    pub direction: Option<Direction>,
-    /// How a person calls the owner: package, or user name, or uid.
-    pub who: &'a str,
-    /// Came with the system image.
-    pub preinstalled: bool,
-    /// ISO 3166-1 alpha-2 of the remote end.
-    pub country: Option<&'a str>,
-    pub country_name: Option<&'a str>,
+    pub services: Services,
+    pub lists: Lists,
+    pub rules: Rules,
 }
 
 impl Expectations {
-    /// Everything that is noticed about a connection, most severe first.
+    /// What comes with the program.
     #[must_use]
-    pub fn judge(&self, facts: &Facts<'_>) -> Vec<Flag> {
-        self.outside_home(facts).into_iter().collect()
+    pub fn built_in() -> Self {
+        Self { services: Services::built_in(), rules: Rules::built_in(), ..Self::default() }
     }
 
-    fn outside_home(&self, facts: &Facts<'_>) -> Option<Flag> {
-        let country = facts.country?;
-        let is_outside = !self.home.is_empty() && !self.home.iter().any(|home| home == country);
-        if !is_outside || facts.direction == Some(Direction::Ingress) {
-            return None;
-        }
-        let place = match facts.country_name {
-            Some(name) => format!("{name} ({country})"),
-            None => country.to_owned(),
-        };
-        let origin = if facts.preinstalled { ", which came with the system," } else { "" };
-        let home = self.home.join(", ");
-        Some(Flag {
-            id: "outside-home",
-            severity: Severity::Low,
-            reason: format!("{who}{origin} connects to {place}; home is {home}", who = facts.who),
-        })
+    /// The service that was found.
+    #[must_use]
+    pub fn service(&self, found: Found) -> Option<(&Service, Found)> {
+        Some((self.services.get(found.service)?, found))
+    }
+
+    /// A rule as records show it.
+    #[must_use]
+    pub fn rule<'a>(&'a self, id: &'a str) -> RuleObject<'a> {
+        RuleObject { id, description: self.rules.about(id) }
+    }
+
+    /// A finding as records show it at the end of a stream.
+    #[must_use]
+    pub fn finding<'a>(&'a self, finding: &'a Finding) -> FindingObject<'a> {
+        FindingObject { rule: self.rule(&finding.rule), alert: AlertObject::of(finding, None) }
+    }
+
+    /// What these lists are called.
+    #[must_use]
+    pub fn list_names(&self, lists: &[u16]) -> Vec<&str> {
+        lists.iter().filter_map(|&number| self.lists.name(number)).collect()
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// What is said about one record.
+#[derive(Clone, Debug, Default)]
+pub struct Verdict {
+    pub service: Option<Found>,
+    /// Numbers of the lists that the destination stands on.
+    pub lists: Vec<u16>,
+    /// Most severe first.
+    pub flags: Vec<Flag>,
+    /// Findings that are to be told now.
+    pub alerts: Vec<(FindingId, News)>,
+}
 
-    const FACTS: Facts<'_> = Facts {
-        direction: Some(Direction::Egress),
-        who: "com.example.weather",
-        preinstalled: false,
-        country: Some("CN"),
-        country_name: Some("China"),
-    };
+/// Judges records.
+pub struct Judge {
+    pub expectations: Expectations,
+    pub findings: Findings,
+    pub book: Book,
+    flows: WatchedFlows,
+    /// How often open connections are looked at.
+    look: Duration,
+}
 
-    fn home(countries: &[&str]) -> Expectations {
-        Expectations { home: countries.iter().map(ToString::to_string).collect() }
+impl Judge {
+    /// `look`: how often open connections are looked at, `quiet`: how long a finding that goes on is not told again.
+    #[must_use]
+    pub fn new(expectations: Expectations, look: Duration, quiet: Duration) -> Self {
+        Self {
+            expectations,
+            findings: Findings::new(quiet),
+            book: Book::default(),
+            flows: WatchedFlows::default(),
+            look,
+        }
     }
 
-    #[test]
-    fn a_country_outside_home_is_flagged_with_a_sentence() {
-        let flags = home(&["SE", "NO"]).judge(&FACTS);
-        assert_eq!(flags[0].id, "outside-home");
-        assert_eq!(flags[0].reason, "com.example.weather connects to China (CN); home is SE, NO");
-        let flags = home(&["SE"]).judge(&Facts { preinstalled: true, country_name: None, ..FACTS });
-        assert_eq!(
-            flags[0].reason,
-            "com.example.weather, which came with the system, connects to CN; home is SE"
-        );
+    /// How often open connections are looked at from now on.
+    pub fn set_look(&mut self, look: Duration) {
+        self.look = look;
     }
 
-    #[test]
-    fn home_unknown_countries_and_incoming_connections_are_not_flagged() {
-        assert_eq!(home(&["SE", "CN"]).judge(&FACTS), []);
-        assert_eq!(home(&[]).judge(&FACTS), []);
-        assert_eq!(home(&["SE"]).judge(&Facts { country: None, ..FACTS }), []);
-        assert_eq!(home(&["SE"]).judge(&Facts { direction: Some(Direction::Ingress), ..FACTS }), []);
+    /// Everything that was noticed, for the end of a stream.
+    #[must_use]
+    pub fn summary(&self) -> Vec<FindingObject<'_>> {
+        let noticed = self.findings.all().iter().filter(|finding| finding.count > 0).take(MOST_IN_SUMMARY);
+        noticed.map(|finding| self.expectations.finding(finding)).collect()
+    }
+
+    /// Judges a record; `record` is the record itself, for rules about fields that hardly any rule is about.
+    pub fn observe(&mut self, seen: &Observation<'_>, record: &dyn Fn() -> Json) -> Verdict {
+        let Expectations { home, services, lists, rules } = &self.expectations;
+        let service = services.find(&subject(seen));
+        let known = service.and_then(|found| Some((services.get(found.service)?, found)));
+        let lists: Vec<u16> = seen.name.map(|name| lists.of(name.domain).collect()).unwrap_or_default();
+        // Records that not every stream has must not change what follows from the others.
+        let is_extra = seen.action == Action::Named;
+        let watched = self.flows.of(seen);
+        if !is_extra {
+            watched.look(seen, self.look);
+            self.book.observe(seen, known.map(|(service, _)| service.id.as_str()), &mut watched.booked);
+            watched.hear_connect(&mut self.book);
+        }
+        let list_names: Vec<&str> =
+            lists.iter().filter_map(|&number| self.expectations.lists.name(number)).collect();
+        let case = Case {
+            seen,
+            service: known,
+            lists: &list_names,
+            home,
+            channel: watched.channel(seen),
+            history: watched.booked.and_then(|booked| self.book.history(seen, &booked)),
+            cadence: watched.cadence(&self.book),
+            record,
+        };
+        let mut verdict = Verdict { service, lists, ..Verdict::default() };
+        for (number, rule) in rules.that_hold(&case) {
+            let flag = Flag { id: Arc::clone(&rule.id), severity: rule.severity, reason: rule.reason(&case) };
+            if !is_extra {
+                let (id, news) = self.findings.notice(Noticed {
+                    rule: &rule.id,
+                    severity: rule.severity,
+                    about: rule.key(&case),
+                    changing: rule.changing(&case),
+                    reason: &flag.reason,
+                    expected_if: rule.expected_if(&case),
+                    flow: seen.flow,
+                    is_counted: watched.is_noticed(number),
+                    at: seen.at,
+                });
+                verdict.alerts.extend(id.zip(news));
+                watched.note(number);
+            }
+            verdict.flags.push(flag);
+        }
+        verdict.flags.sort_by_key(|flag| std::cmp::Reverse(flag.severity));
+        self.flows.end(seen);
+        verdict
+    }
+}
+
+fn subject<'a>(seen: &Observation<'a>) -> Subject<'a> {
+    Subject {
+        // Somebody else's connection to this machine is to no service that is known.
+        domain: seen.name.map(|name| name.domain).filter(|_| !seen.is_incoming()),
+        transport: seen.transport,
+        port: if seen.is_incoming() { 0 } else { seen.destination.port.unwrap_or_default() },
+        asn: seen.destination.at.as_number,
+        packages: &seen.who.packages,
     }
 }

@@ -8,6 +8,8 @@ use crate::clock::{BootTime, Clock};
 use crate::event::{Counters, Datagrams, Ending, What};
 use crate::flow::Flow;
 use crate::flow::end::{Verdict, Volume, verdict, volume, volume_so_far};
+use crate::judge::observation::{FlowRef, Name, Observation, Place};
+use crate::judge::services::{Found, Service};
 use crate::names::flow_name::FlowName;
 use crate::names::tls::ClientHello;
 use crate::pipeline::DnsNews;
@@ -112,6 +114,29 @@ impl<'a> News<'a> {
         Some(Self { action, kind, types, rtt_us, figures, dns: None })
     }
 
+    fn volume(&self, direction: Option<Direction>) -> Option<Volume> {
+        Some(match self.figures {
+            Figures::None => return None,
+            Figures::Ending(ending) => volume(ending, direction),
+            Figures::SoFar(counters) => volume_so_far(counters, direction),
+            Figures::Datagrams(moved, _) => Volume {
+                bytes_sent: Some(moved.bytes_sent),
+                bytes_received: Some(moved.bytes_received),
+                packets_sent: Some(moved.sent),
+                packets_received: Some(moved.received),
+            },
+        })
+    }
+
+    /// For how long nothing had been sent or received when the socket was looked at.
+    fn silent_ms(&self, at: BootTime) -> Option<u64> {
+        match self.figures {
+            Figures::SoFar(counters) => counters.silent_ms.map(u64::from),
+            Figures::Datagrams(moved, None) => Some(milliseconds(at.since(moved.last))),
+            Figures::None | Figures::Ending(_) | Figures::Datagrams(_, Some(_)) => None,
+        }
+    }
+
     /// From a question to its answer.
     fn answered_in(&self, at: BootTime) -> Option<Duration> {
         self.dns.and_then(|dns| dns.asked).map(|asked| at.since(asked))
@@ -136,28 +161,91 @@ impl<'a> News<'a> {
     }
 }
 
+/// What is said about a record, lent to it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Said<'a> {
+    pub service: Option<(&'a Service, Found)>,
+    pub lists: &'a [&'a str],
+    pub flags: &'a [Flag],
+}
+
+/// Where and when a record stands in its stream.
+#[derive(Clone, Copy, Debug)]
+pub struct Position<'a> {
+    pub at: BootTime,
+    pub clock: Clock,
+    /// First half of its flow's id.
+    pub boot: &'a str,
+    pub seq: u64,
+}
+
+/// What judging needs of a record. `None` as long as places or owner are not known, and for what is about no connection.
+#[must_use]
+pub fn observation<'a>(flow: &'a Flow, news: &News<'_>, position: &Position<'_>) -> Option<Observation<'a>> {
+    if news.dns.is_some() || news.action == Action::Listening {
+        return None;
+    }
+    let places = flow.places.as_ref()?;
+    let figures = news.volume(flow.direction);
+    let local = Place {
+        at: &places.local,
+        port: port(flow.tuple.local_port),
+        bytes: figures.and_then(|figures| figures.bytes_sent),
+        packets: figures.and_then(|figures| figures.packets_sent),
+    };
+    let remote = Place {
+        at: &places.remote,
+        port: port(flow.tuple.remote_port),
+        bytes: figures.and_then(|figures| figures.bytes_received),
+        packets: figures.and_then(|figures| figures.packets_received),
+    };
+    let is_incoming = flow.direction == Some(Direction::Ingress);
+    let (source, destination) = if is_incoming { (remote, local) } else { (local, remote) };
+    Some(Observation {
+        at: position.clock.at(position.at),
+        action: news.action,
+        flow: FlowRef {
+            boot: u32::from_str_radix(position.boot, 16).unwrap_or_default(),
+            cookie: flow.cookie,
+            peer: flow.peer,
+        },
+        age_ms: flow.opened.map(|opened| milliseconds(position.at.since(opened))),
+        silent_ms: news.silent_ms(position.at),
+        end: end_of(news).end,
+        transport: flow.transport,
+        protocol: flow.protocol,
+        direction: flow.direction,
+        source,
+        destination,
+        name: flow.name.as_deref().map(|name| Name {
+            domain: &name.domain,
+            registered: name.registered.as_deref(),
+            source: name.source,
+            is_ambiguous: name.ambiguous,
+        }),
+        who: &flow.who.as_ref()?.facts,
+    })
+}
+
+fn port(port: u16) -> Option<u16> {
+    (port != 0).then_some(port)
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// Puts the record together and lends it to `use_it`: the record borrows from the flow.
-pub fn with_record(
+pub fn with_record<R>(
     flow: &Flow,
     news: &News<'_>,
-    at: BootTime,
-    clock: Clock,
-    boot: &str,
-    seq: u64,
-    use_it: impl FnOnce(&Record<'_>),
-) {
+    position: &Position<'_>,
+    said: &Said<'_>,
+    use_it: impl FnOnce(&Record<'_>) -> R,
+) -> R {
+    let Position { at, clock, boot, seq } = *position;
     let end = end_of(news);
-    let figures = match news.figures {
-        Figures::None => None,
-        Figures::Ending(ending) => Some(volume(ending, flow.direction)),
-        Figures::SoFar(counters) => Some(volume_so_far(counters, flow.direction)),
-        Figures::Datagrams(moved, _) => Some(Volume {
-            bytes_sent: Some(moved.bytes_sent),
-            bytes_received: Some(moved.bytes_received),
-            packets_sent: Some(moved.sent),
-            packets_received: Some(moved.received),
-        }),
-    };
+    let figures = news.volume(flow.direction);
     let age = flow.opened.map(|opened| at.since(opened));
     let lasted = match news.figures {
         // From the first datagram to the last one, however long the silence afterwards.
@@ -166,13 +254,13 @@ pub fn with_record(
     };
     // A resolver's Unix socket has no address.
     let has_ends = news.dns.is_none_or(|dns| dns.resolver.is_none());
-    let ends = flow.places.as_ref().filter(|_| has_ends).map(|places| endpoints(flow, places, figures));
+    let ends = flow.places.as_ref().filter(|_| has_ends).map(|places| endpoints(flow, places, figures, said));
     let (source, destination) = match ends {
         // Nobody is at the other end; the one that waits is the one that others connect to.
         Some((local, _)) if news.action == Action::Listening => (None, Some(local)),
         ends => ends.unzip(),
     };
-    use_it(&Record {
+    let record = Record {
         schema: SCHEMA,
         seq,
         timestamp: clock.at(at),
@@ -186,7 +274,8 @@ pub fn with_record(
         },
         flow: has_ends.then(|| FlowObject {
             id: FlowId { boot, cookie: flow.cookie, peer: flow.peer },
-            age_ms: age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
+            age_ms: age.map(milliseconds),
+            silent_ms: news.silent_ms(at),
             netns: flow.tuple.netns,
             end: end.end,
             end_by: end.by,
@@ -214,13 +303,16 @@ pub fn with_record(
         }),
         source,
         destination,
-        flags: flow.flags.as_deref().unwrap_or_default(),
+        flags: said.flags,
+        rule: None,
+        alert: None,
         error: end.error.map(|code| ErrorObject { code }),
         tls: flow.hello.as_deref().map(tls),
         dns: news.dns.map(DnsNews::object),
         tracer: None,
         who: flow.who.as_deref(),
-    });
+    };
+    use_it(&record)
 }
 
 fn nanoseconds(time: Duration) -> u64 {
@@ -235,6 +327,20 @@ fn tls(hello: &ClientHello) -> TlsObject<'_> {
             alpn: &hello.alpn,
             ech: hello.is_hidden,
         },
+    }
+}
+
+/// A service as records show it.
+#[must_use]
+pub fn service_object(service: &Service, found: Found) -> ServiceObject<'_> {
+    ServiceObject {
+        id: &service.id,
+        name: &service.name,
+        owner: service.owner.as_deref(),
+        country_iso_code: service.country.as_deref(),
+        category: service.category,
+        evidence: found.evidence,
+        possible: found.is_possible(),
     }
 }
 
@@ -292,6 +398,7 @@ fn endpoints<'a>(
     flow: &'a Flow,
     places: &'a Places,
     figures: Option<Volume>,
+    said: &Said<'a>,
 ) -> (Endpoint<'a>, Endpoint<'a>) {
     let mut local = places.local.endpoint(flow.tuple.local_port);
     let mut remote = places.remote.endpoint(flow.tuple.remote_port);
@@ -304,6 +411,8 @@ fn endpoints<'a>(
     if let Some(name) = &flow.name {
         named(&mut remote, name);
     }
+    remote.service = said.service.map(|(service, found)| service_object(service, found));
+    remote.lists = said.lists;
     match flow.direction {
         Some(Direction::Ingress) => (remote, local),
         Some(Direction::Egress) | None => (local, remote),

@@ -4,11 +4,15 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use schemars::JsonSchema;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
+use strum::IntoStaticStr;
 
 /// Where the name of a destination comes from, best first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema, IntoStaticStr,
+)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum NameSource {
     /// The connection itself: the server name in its TLS or QUIC ClientHello.
     Sni,
@@ -29,7 +33,7 @@ pub enum NameSource {
 }
 
 /// How the name of a destination was found.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
 pub struct NameObject<'a> {
     pub source: NameSource,
     /// Milliseconds from the answer (or the request) to the connection: names from resolvers only.
@@ -46,14 +50,14 @@ pub struct NameObject<'a> {
 /// A name that was not taken.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct NameCandidate {
-    #[serde(serialize_with = "text")]
+    #[serde(serialize_with = "shared_text")]
     #[schemars(with = "String")]
     pub domain: Arc<str>,
     pub source: NameSource,
 }
 
 // By reference, as serde hands it over.
-fn text<S: Serializer>(domain: &Arc<str>, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn shared_text<S: Serializer>(domain: &Arc<str>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(domain)
 }
 

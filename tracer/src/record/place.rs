@@ -66,9 +66,12 @@ pub struct PlaceText {
     pub country: Option<Country>,
     /// For a person: number and name of the network, or what kind of address it is.
     pub network: String,
-    scope: Scope,
+    pub scope: Scope,
+    /// Of the network that announces it.
+    pub as_number: Option<u32>,
+    pub as_name: Option<Box<str>>,
+    pub anycast: bool,
     nat64: Option<IpAddr>,
-    anycast: bool,
     ip: Option<Rendered<IpAddr>>,
     geo: Option<Rendered<GeoObject<'static>>>,
     asn: Option<Rendered<AsObject<'static>>>,
@@ -83,6 +86,8 @@ impl PlaceText {
             country: place.country,
             network: network(place),
             scope: place.scope,
+            as_number: place.asn,
+            as_name: place.as_name.map(Into::into),
             nat64: place.nat64.map(IpAddr::V4),
             anycast: place.anycast,
             ip: Rendered::new(&address),
@@ -100,6 +105,8 @@ impl PlaceText {
             country: self.country,
             network: self.network.clone(),
             scope: self.scope,
+            as_number: self.as_number,
+            as_name: self.as_name.clone(),
             nat64: None,
             anycast: self.anycast,
             ip: Rendered::new(&address),
@@ -122,6 +129,8 @@ impl PlaceText {
             anycast: self.anycast,
             geo: self.geo.as_ref(),
             asn: self.asn.as_ref(),
+            service: None,
+            lists: &[],
             bytes: None,
             packets: None,
             place: self,
@@ -164,7 +173,8 @@ impl PlaceCache {
         Places { local: self.at(tuple.local_ip(), geo), remote: self.at(tuple.remote_ip(), geo) }
     }
 
-    fn at(&mut self, address: IpAddr, geo: &Geo) -> Arc<PlaceText> {
+    /// The place of one address.
+    pub fn at(&mut self, address: IpAddr, geo: &Geo) -> Arc<PlaceText> {
         if let Some(place) = self.entries.get(&address) {
             return Arc::clone(place);
         }

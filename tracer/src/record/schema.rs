@@ -54,6 +54,39 @@ fn forbid_null(value: &mut Value) {
     }
 }
 
+/// Paths of all members of a record that hold a value: `a.b`, and `list[].c` of what is in lists.
+#[must_use]
+pub fn member_paths() -> Vec<String> {
+    let schema = schema();
+    let mut paths = Vec::new();
+    leaves(&schema, &schema, "", &mut paths);
+    paths
+}
+
+/// Collects the paths of all members that hold a value, `a.b` and `list[].c`.
+fn leaves(schema: &Value, node: &Value, path: &str, found: &mut Vec<String>) {
+    if let Some(reference) = node["$ref"].as_str() {
+        let name = reference.rsplit('/').next().unwrap_or_default();
+        return leaves(schema, &schema["$defs"][name], path, found);
+    }
+    if let Some(members) = node["properties"].as_object() {
+        for (name, member) in members {
+            let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+            leaves(schema, member, &path, found);
+        }
+    } else if node["type"] == "array" && (node["items"].get("$ref")).is_some() {
+        let before = found.len();
+        leaves(schema, &node["items"], &format!("{path}[]"), found);
+        // A list of plain values is a value itself.
+        if found.len() == before + 1 && found.last() == Some(&format!("{path}[]")) {
+            found.pop();
+            found.push(path.to_owned());
+        }
+    } else {
+        found.push(path.to_owned());
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -66,35 +99,9 @@ mod tests {
         assert_eq!(schema["properties"]["app"]["$ref"], "#/$defs/AppObject");
     }
 
-    /// Collects the paths of all members that hold a value, `a.b` and `list[].c`.
-    fn leaves(schema: &Value, node: &Value, path: &str, found: &mut Vec<String>) {
-        if let Some(reference) = node["$ref"].as_str() {
-            let name = reference.rsplit('/').next().unwrap();
-            return leaves(schema, &schema["$defs"][name], path, found);
-        }
-        if let Some(members) = node["properties"].as_object() {
-            for (name, member) in members {
-                let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-                leaves(schema, member, &path, found);
-            }
-        } else if node["type"] == "array" && (node["items"].get("$ref")).is_some() {
-            let before = found.len();
-            leaves(schema, &node["items"], &format!("{path}[]"), found);
-            // A list of plain values is a value itself.
-            if found.len() == before + 1 && found.last() == Some(&format!("{path}[]")) {
-                found.pop();
-                found.push(path.to_owned());
-            }
-        } else {
-            found.push(path.to_owned());
-        }
-    }
-
     #[test]
     fn the_documentation_explains_every_field() {
-        let schema = schema();
-        let mut paths = Vec::new();
-        leaves(&schema, &schema, "", &mut paths);
+        let paths = member_paths();
         assert!(paths.len() > 80, "{paths:?}");
         let document = include_str!("../../../docs/schema.md");
         let missing: Vec<_> = paths.iter().filter(|path| !document.contains(&format!("`{path}`"))).collect();

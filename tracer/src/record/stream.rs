@@ -41,12 +41,22 @@ pub struct StreamObject<'a> {
     /// How full the flow table is: `stats`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub flows: Option<FlowsObject>,
+    /// What was noticed, each thing with its latest figures: `stop`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<FindingObject<'a>>,
     /// Resident memory of this process, KiB: `stats`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_kib: Option<u64>,
     /// What each program in the kernel cost, where the kernel keeps statistics (`kernel.bpf_stats_enabled`): `stats`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub hooks: Vec<HookObject>,
+}
+
+/// A finding at the end of a stream: the members that its `alert` record had, with the latest figures.
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
+pub struct FindingObject<'a> {
+    pub rule: super::RuleObject<'a>,
+    pub alert: super::AlertObject<'a>,
 }
 
 /// The flow table.
@@ -91,6 +101,12 @@ pub struct ConfigObject<'a> {
     pub max_flows: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub duration_ms: Option<u64>,
+    /// How often open connections are looked at. Absent: never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sample_ms: Option<u64>,
+    /// Names and addresses are hashes.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub redacted: bool,
 }
 
 /// How one capability is got.
@@ -131,12 +147,17 @@ pub struct LostObject {
     /// Records that a slow reader of the output left no room for, by kind.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub output: BTreeMap<&'static str, u64>,
+    /// Of a recorded stream that is replayed: records that are missing in it, as gaps in `seq` show, and lines that are none.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub capture: BTreeMap<&'static str, u64>,
 }
 
 impl LostObject {
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.kernel.is_empty() && self.missed.is_empty() && self.decode.is_empty() && self.output.is_empty()
+        [&self.kernel, &self.missed, &self.decode, &self.output, &self.capture]
+            .iter()
+            .all(|lost| lost.is_empty())
     }
 }
 

@@ -10,6 +10,7 @@ use crate::enrich::Enricher;
 use crate::enrich::app::App;
 use crate::enrich::process::{name_of, thread_name};
 use crate::flow::Flow;
+use crate::judge::observation as judge;
 
 /// Packages of a shared uid that are described one by one in every record; of more (uid 1000 has some sixty) a record
 /// names all, and `tracer apps --json` describes them.
@@ -22,6 +23,8 @@ pub struct WhoText {
     pub json: String,
     /// For a person: package, or process and user.
     pub label: String,
+    /// What judging needs of them.
+    pub facts: judge::Who,
 }
 
 impl WhoText {
@@ -42,7 +45,28 @@ impl WhoText {
         // No record type has a failing serialisation; if one had, the record would lack these members.
         let json = serde_json::to_string(&who).unwrap_or_default();
         let members = json.strip_prefix('{').and_then(|json| json.strip_suffix('}')).unwrap_or_default();
-        Self { label: label(&who), json: members.to_owned() }
+        Self { label: label(&who), json: members.to_owned(), facts: facts(&who) }
+    }
+}
+
+fn facts(who: &Who<'_>) -> judge::Who {
+    let process = who.process.as_ref();
+    let app = who.app.as_ref();
+    judge::Who {
+        uid: who.user.as_ref().map(|user| user.id.0),
+        user: who.user.as_ref().and_then(|user| user.name.as_deref()).map(Into::into),
+        packages: app.map(|app| app.package.join(",")).unwrap_or_default().into(),
+        app_kind: app.map(|app| app.kind),
+        android_user: app.map(|app| app.android_user),
+        is_preinstalled: app.and_then(|app| app.preinstalled),
+        is_removable: app.and_then(|app| app.removable),
+        process: process.map(|process| process.name.into()),
+        executable: process.and_then(|process| process.executable).map(Into::into),
+        on_behalf_of: who.attribution.on_behalf_of.as_ref().map(|other| judge::Behalf {
+            uid: other.uid,
+            packages: other.package.join(",").into(),
+            tag: other.tag.as_str().into(),
+        }),
     }
 }
 

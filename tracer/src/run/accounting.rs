@@ -85,6 +85,7 @@ impl Accounting {
             missed: since(&self.missed, &self.told_missed),
             decode: since(&self.decode, &self.told_decode),
             output: self.output.since(&self.told_output).by_name(),
+            ..LostObject::default()
         }
     }
 
@@ -104,6 +105,7 @@ impl Accounting {
             missed: self.missed.clone(),
             decode: self.decode.clone(),
             output: self.output.by_name(),
+            ..LostObject::default()
         }
     }
 }

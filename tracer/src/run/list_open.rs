@@ -2,18 +2,18 @@
 
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::cli::SnapshotArgs;
 use crate::clock::Clock;
-use crate::commands::{geo_or_usage, warn};
-use crate::config;
+use crate::commands;
 use crate::enrich::Enricher;
 use crate::enrich::app::AppTable;
 use crate::enrich::process::{self, ProcessTable};
 use crate::enrich::tags::TagMap;
 use crate::failure::Failure;
 use crate::flow::FlowTable;
-use crate::judge::Expectations;
+use crate::judge::{self, Judge};
 use crate::kernel::features;
 use crate::pipeline::{Filter, Hearing, Lines, Pipeline, Stages};
 use crate::record::{PlaceCache, WhoCache};
@@ -26,8 +26,9 @@ use crate::tally::Tally;
 /// # Errors
 /// When an input file is bad, or the output does not take it.
 pub fn list_open(args: SnapshotArgs) -> Result<(), Failure> {
-    let home = args.home.iter().map(|code| config::country(code)).collect::<Result<_, _>>()?;
-    let (geo, mut warnings) = geo_or_usage(&args.data.geo)?;
+    let (expectations, more) = commands::expectations(&args.judge)?;
+    let (geo, mut warnings) = commands::geo_or_usage(&args.data.geo)?;
+    warnings.extend(more);
     let given = args.data.android_root.is_some();
     let root = args.data.android_root.unwrap_or_else(|| PathBuf::from("/"));
     let (apps, more) = AppTable::load(&root, given);
@@ -35,7 +36,7 @@ pub fn list_open(args: SnapshotArgs) -> Result<(), Failure> {
     warnings.extend(more);
     let stages = Stages {
         enricher: Enricher { apps, processes: ProcessTable::new(process::DEFAULT_CAPACITY), geo, tags },
-        expectations: Expectations { home },
+        judge: Judge::new(expectations, Duration::ZERO, judge::QUIET),
         filter: Filter::default(),
         boot: features::boot(),
         lines: Lines::new(if args.json { Format::Jsonl } else { Format::Table }),
@@ -51,7 +52,7 @@ pub fn list_open(args: SnapshotArgs) -> Result<(), Failure> {
     let taken = Clock::boot();
     let snapshot = snapshot::take();
     warnings.extend(snapshot.failure);
-    warn(&warnings);
+    commands::warn(&warnings);
     let shown = |socket: &&snapshot::Socket| args.include_loopback || !socket.is_loopback();
     let sockets: Vec<_> = snapshot.sockets.iter().filter(shown).collect();
     let mut events = snapshot::events(&sockets, taken);

@@ -1,15 +1,12 @@
 //! From a configuration to a running [`Session`]: look, open, load, attach, say so.
 
-use std::fs::File;
 use std::io::{self, IsTerminal};
-use std::os::fd::AsFd;
-use std::path::Path;
 
 use super::census::Census;
 use super::session::Session;
 use crate::cli::FormatArg;
 use crate::clock::Clock;
-use crate::commands::geo_or_usage;
+use crate::commands::{self, geo_or_usage};
 use crate::config::Config;
 use crate::enrich::Enricher;
 use crate::enrich::app::AppTable;
@@ -17,7 +14,7 @@ use crate::enrich::process::{self, ProcessTable};
 use crate::enrich::tags::TagMap;
 use crate::failure::Failure;
 use crate::flow::FlowTable;
-use crate::judge::Expectations;
+use crate::judge::{Expectations, Judge};
 use crate::kernel::attach::{self, Attached, Settings};
 use crate::kernel::features::Features;
 use crate::kernel::plan::{self, AttachResult};
@@ -37,7 +34,10 @@ pub fn start(config: &Config) -> Result<Session, Failure> {
     let features = Features::detect();
     refuse_obstacles(&features)?;
     let (geo, mut warnings) = geo_or_usage(&config.geo)?;
-    let file = open_output(config.output.as_deref())?;
+    let (expectations, more) =
+        Expectations::load(config.home.clone(), &config.judge_files).map_err(Failure::usage)?;
+    warnings.extend(more);
+    let file = commands::open_output(config.output.as_deref())?;
     let (apps, app_warnings) = AppTable::load(&config.android_root, config.android_root_given);
     warnings.extend(app_warnings);
     let output = Output::start(file)?;
@@ -50,7 +50,7 @@ pub fn start(config: &Config) -> Result<Session, Failure> {
         Enricher { apps, processes: ProcessTable::new(process::DEFAULT_CAPACITY), geo, tags: tags.ok() };
     let stages = Stages {
         enricher,
-        expectations: Expectations { home: config.home.clone() },
+        judge: Judge::new(expectations, config.sample.unwrap_or_default(), config.quiet),
         filter: config.filter.clone(),
         boot: features.boot.clone(),
         lines: Lines::new(format(config)),
@@ -83,6 +83,8 @@ pub fn start(config: &Config) -> Result<Session, Failure> {
                 android_root: &android_root,
                 max_flows: config.max_flows,
                 duration_ms: config.duration.and_then(|duration| u64::try_from(duration.as_millis()).ok()),
+                sample_ms: config.sample.and_then(|sample| u64::try_from(sample.as_millis()).ok()),
+                redacted: config.redact,
             }),
             capabilities: &capabilities,
             geo: &databases,
@@ -124,15 +126,6 @@ fn attach(features: &Features, config: &Config) -> Result<(Attached, Vec<Capabil
     })?;
     let capabilities = plan::capabilities(features, &AttachResult::of(&attached));
     Ok((attached, capabilities))
-}
-
-fn open_output(path: Option<&Path>) -> Result<File, Failure> {
-    match path {
-        None => Ok(io::stdout().as_fd().try_clone_to_owned()?.into()),
-        Some(path) => File::create(path).map_err(|error| {
-            Failure::usage(format!("--output {}: could not be created: {error}", path.display()))
-        }),
-    }
 }
 
 fn format(config: &Config) -> Format {

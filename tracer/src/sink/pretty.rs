@@ -41,6 +41,7 @@ impl Pretty {
             | Action::Warning
             | Action::Stop => self.stream(record),
             Action::Named => self.connection(record),
+            Action::Alert => self.alert(record),
             Action::Dns => self.question(record),
             Action::Connect | Action::Close | Action::Sample | Action::Listening => return,
         };
@@ -78,7 +79,23 @@ impl Pretty {
         }
         for flag in record.flags {
             text.push_str("  ");
-            self.paint(&mut text, YELLOW, &format!("{}: {}", flag.id, flag.reason));
+            self.paint(&mut text, YELLOW, &flag.id);
+        }
+        text
+    }
+
+    /// What was noticed; the lines of connections only name it.
+    fn alert(&self, record: &Record<'_>) -> String {
+        let mut text = String::with_capacity(240);
+        let time = record.timestamp.to_string();
+        self.paint(&mut text, DIM, time.get(11..23).unwrap_or(&time));
+        let (Some(alert), Some(rule)) = (&record.alert, &record.rule) else { return text };
+        text.push_str(" ! ");
+        let severity: &str = alert.severity.into();
+        self.paint(&mut text, YELLOW, &format!("{severity} {}", rule.id));
+        let _ = write!(text, ": {}", alert.reason);
+        if let Some(expected_if) = alert.expected_if {
+            self.paint(&mut text, DIM, &format!(" (expected if {expected_if})"));
         }
         text
     }

@@ -95,6 +95,16 @@ fn own_layout() -> Vec<Fixture> {
                 ),
             ],
         ),
+        // Of the story in tests/scenarios/xperia-2014.
+        v6_tree(
+            "xperia",
+            NOVEMBER,
+            vec![
+                ("192.0.2.0", "192.0.2.255", own("SE", 64_500, "Example Access Network")),
+                ("198.51.100.0", "198.51.100.255", own("US", 15_169, "Google LLC")),
+                ("203.0.113.0", "203.0.113.255", own("CN", 38_365, "Baidu, Inc.")),
+            ],
+        ),
         v6_tree("older", NOVEMBER - 60 * DAY, vec![("203.0.113.0", "203.0.113.255", country("DE"))]),
         v6_tree("newer", NOVEMBER + 10 * DAY, vec![("203.0.113.0", "203.0.113.255", country("JP"))]),
         // Two thousand days old, yet it knows sixteen addresses better than the others.

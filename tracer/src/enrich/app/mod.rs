@@ -6,7 +6,8 @@
 //! Must never guess: packages of a shared uid are all kept, and an isolated process has the package that its name says, marked as such.
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use strum::IntoStaticStr;
 
 mod abx;
 mod aid;
@@ -29,8 +30,9 @@ pub use table::{App, AppTable, watch_paths};
 /// The number decides for `root`, `shell`, `sdk_sandbox` and `isolated`. An app id from 10000 to 19999 is `system`
 /// when every package that shares it came with the system image, and else `app` (also when that is not known). A
 /// fixed id (below 10000) is `system` when packages own it, and else `service`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema, IntoStaticStr)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Kind {
     /// An app that the owner of the device installed (or that is not known to be preinstalled).
     App,

@@ -202,6 +202,7 @@ fn counters(info: &[u8], state: u16) -> Option<Counters> {
     let long = |at: usize| Some(u64::from_ne_bytes(info.get(at..at + 8)?.try_into().ok()?));
     Some(Counters {
         unacked: word(24)?,
+        silent_ms: Some(word(44)?.min(word(52)?)),
         rtt_us: word(68)?,
         retransmits: word(100)?,
         bytes_acked: long(120)?,

@@ -1,0 +1,5 @@
+//! Recorded stories: kernel events of some hours, taken through the same stages as live ones.
+
+pub mod stage;
+pub mod story;
+pub mod xperia;

@@ -1,0 +1,104 @@
+//! The stages of a tracer, without a kernel below them: events in, the lines of a capture out.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use tracer::clock::{BootTime, Clock, Timestamp};
+use tracer::enrich::Enricher;
+use tracer::enrich::app::AppTable;
+use tracer::enrich::geo::Geo;
+use tracer::enrich::process::{DEFAULT_CAPACITY, ProcessTable};
+use tracer::event::Event;
+use tracer::flow::{self, FlowTable};
+use tracer::judge::{Expectations, Judge, QUIET};
+use tracer::names::cache::Names;
+use tracer::pipeline::{Filter, Hearing, Lines, Pipeline, Stages};
+use tracer::record::{Action, ConfigObject, PlaceCache, StreamObject, WhoCache};
+use tracer::replay::{Replay, Wanted};
+use tracer::sink::Format;
+use tracer::tally::Tally;
+
+/// When the device of all stories was switched on: 2026-11-22T06:00:00Z.
+const SWITCHED_ON: u64 = 1_795_327_200_000_000_000;
+
+/// Where a story happens.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// Where its package list is.
+    pub android_root: PathBuf,
+    /// What its addresses are.
+    pub geo: PathBuf,
+    pub home: &'static str,
+}
+
+impl Place {
+    fn geo(&self) -> Result<Geo> {
+        Ok(Geo::load(std::slice::from_ref(&self.geo), Timestamp(SWITCHED_ON))?.0)
+    }
+
+    fn judge(&self) -> Judge {
+        let home = self.home.split(',').map(str::to_owned).collect();
+        Judge::new(Expectations { home, ..Expectations::built_in() }, Duration::from_secs(60), QUIET)
+    }
+
+    /// What a tracer writes that sees these events.
+    ///
+    /// # Errors
+    /// When the files of the place cannot be read.
+    pub fn live(&self, events: &[Event]) -> Result<String> {
+        let mut pipeline = self.pipeline()?;
+        let clock = Clock::fixed(SWITCHED_ON);
+        let begin = events.first().map_or(BootTime(0), |event| event.at);
+        let home: Vec<String> = self.home.split(',').map(str::to_owned).collect();
+        let config = ConfigObject {
+            home: &home,
+            android_root: "/",
+            max_flows: flow::table::DEFAULT_CAPACITY,
+            sample_ms: Some(60_000),
+            ..ConfigObject::default()
+        };
+        let geo = pipeline.stages.enricher.geo.databases().to_vec();
+        let start = StreamObject { config: Some(config), geo: &geo, ..StreamObject::default() };
+        pipeline.stages.report(Action::Start, clock.at(begin), start);
+        for event in events {
+            pipeline.handle(event, clock);
+        }
+        let end = events.last().map_or(begin, |event| event.at);
+        pipeline.stages.report(Action::Stop, clock.at(end), StreamObject::default());
+        Ok(String::from_utf8_lossy(pipeline.stages.lines.bytes()).into_owned())
+    }
+
+    /// What comes of a capture in replay.
+    ///
+    /// # Errors
+    /// When the files of the place cannot be read, or a line is no record.
+    pub fn replay(&self, capture: &str) -> Result<String> {
+        let mut replay = Replay::new(self.judge(), self.geo()?, true, Wanted::default());
+        for line in capture.lines() {
+            replay.take(line.as_bytes())?;
+        }
+        replay.end_of_file();
+        Ok(String::from_utf8_lossy(&replay.out).into_owned())
+    }
+
+    fn pipeline(&self) -> Result<Pipeline> {
+        let (apps, warnings) = AppTable::load(&self.android_root, true);
+        ensure!(warnings.is_empty(), "{warnings:?}");
+        let processes = ProcessTable::with_root(Path::new("/nonexistent"), DEFAULT_CAPACITY);
+        let stages = Stages {
+            enricher: Enricher { apps, processes, geo: self.geo()?, tags: None },
+            judge: self.judge(),
+            filter: Filter::default(),
+            boot: "b6c1e0a4".to_owned(),
+            lines: Lines::new(Format::Jsonl),
+            who: WhoCache::default(),
+            places: PlaceCache::default(),
+            names: Some(Names::default()),
+            redactor: None,
+            not_shown: Tally::default(),
+        };
+        let flows = FlowTable::new(flow::table::DEFAULT_CAPACITY);
+        Ok(Pipeline { flows, hearing: Hearing::default(), stages })
+    }
+}

@@ -1,0 +1,50 @@
+//! What is known about an app from before a record. Pure.
+
+use super::{App, day};
+use crate::clock::Timestamp;
+
+/// Days on which something must have been sent before a median of them is called usual.
+const USUAL_FROM: usize = 5;
+
+/// What is known about an app from before.
+#[derive(Clone, Copy, Debug)]
+pub struct History<'a> {
+    pub(super) app: &'a App,
+    pub(super) now: Timestamp,
+    pub(super) country: Option<&'static str>,
+    pub is_new_destination: bool,
+    pub is_new_country: bool,
+}
+
+impl<'a> History<'a> {
+    /// Since the app was seen first.
+    #[must_use]
+    pub fn known_for_ms(&self) -> u64 {
+        self.now.0.saturating_sub(self.app.first_seen.0) / 1_000_000
+    }
+
+    /// Countries that the app had connected to before.
+    pub fn earlier_countries(self) -> impl Iterator<Item = &'static str> + use<'a> {
+        let new = self.country.filter(|_| self.is_new_country);
+        self.app.countries.iter().copied().filter(move |&country| Some(country) != new)
+    }
+
+    #[must_use]
+    pub fn sent_today(&self) -> u64 {
+        self.app.sent.get(&day(self.now)).copied().unwrap_or_default()
+    }
+
+    /// Median of the earlier days on which it sent something; `None` while there are few.
+    #[must_use]
+    pub fn sent_usually(&self) -> Option<u64> {
+        let mut earlier: Vec<u64> = self.app.sent.range(..day(self.now)).map(|(_, &sent)| sent).collect();
+        earlier.sort_unstable();
+        (earlier.len() >= USUAL_FROM).then(|| earlier[earlier.len() / 2])
+    }
+
+    #[must_use]
+    #[allow(clippy::cast_precision_loss)]
+    pub fn times_usual(&self) -> Option<f64> {
+        self.sent_usually().filter(|&usual| usual > 0).map(|usual| self.sent_today() as f64 / usual as f64)
+    }
+}

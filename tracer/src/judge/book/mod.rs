@@ -1,0 +1,458 @@
+//! The book: what each app has done with each of its destinations. Pure: keeping it on storage is [`crate::ledger`]'s.
+//!
+//! In: what records say. Out: what was known before ([`History`]), for rules. Each flow is booked on one row; when its name is
+//! learnt, what was booked moves with it.
+
+mod amounts;
+mod history;
+pub use amounts::Amounts;
+pub use history::History;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+
+use crate::clock::Timestamp;
+use crate::judge::cadence::Beats;
+use crate::judge::observation::{Observation, Who};
+use crate::names::flow_name::registered_domain;
+use crate::record::{Action, Direction, Transport};
+
+/// 2020-01-01: what says that it is earlier is a clock that was not set.
+const CLOCK_SET_NS: u64 = 1_577_836_800_000_000_000;
+/// Nanoseconds of a day.
+const DAY_NS: u64 = 86_400_000_000_000;
+/// Days of an app that are looked back on for what is usual.
+const LOOK_BACK: usize = 30;
+/// Rows that are kept; the one that was silent longest makes room.
+pub const MOST_ROWS: usize = 20_000;
+/// Apps that are kept.
+pub const MOST_APPS: usize = 4_000;
+
+/// Number of an app; of a row. Never used twice.
+pub type AppId = u64;
+pub type RowId = u64;
+
+/// What stays the same of an owner over reboots and updates.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AppKey {
+    /// Packages with commas in between; else the program, or what its process is called. Empty: not known.
+    pub name: Arc<str>,
+    /// Android user (profile) of packages; uid of a program.
+    pub user: Option<u32>,
+    pub is_package: bool,
+}
+
+/// What a row is about: one app, and one destination of it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RowKey {
+    pub app: AppId,
+    /// `None`: not known.
+    pub direction: Option<Direction>,
+    pub service: Option<Arc<str>>,
+    /// Host name.
+    pub name: Option<Arc<str>>,
+    /// ISO 3166-1 alpha-2.
+    pub country: Option<&'static str>,
+    pub asn: Option<u32>,
+    pub transport: Transport,
+    /// 0: not known.
+    pub port: u16,
+}
+
+/// One row.
+#[derive(Clone, Debug)]
+pub struct Row {
+    pub key: RowKey,
+    pub first_seen: Timestamp,
+    pub last_seen: Timestamp,
+    pub total: Amounts,
+    /// Of its connects.
+    pub beats: Option<Box<Beats>>,
+}
+
+/// One app.
+#[derive(Clone, Debug)]
+pub struct App {
+    pub key: AppKey,
+    /// How a person calls it.
+    pub label: Box<str>,
+    pub is_preinstalled: Option<bool>,
+    pub first_seen: Timestamp,
+    pub last_seen: Timestamp,
+    /// That it connected to.
+    pub countries: BTreeSet<&'static str>,
+    /// Hashes of whom it talked to, see [`target`].
+    targets: HashSet<u64>,
+    /// What it sent, by day: the latest [`LOOK_BACK`] days with anything.
+    pub sent: BTreeMap<u32, u64>,
+}
+
+/// What of a flow is booked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Booked {
+    pub app: AppId,
+    pub row: RowId,
+    /// Hash of what the row is about: tells whether the flow belongs to another one by now.
+    fingerprint: u64,
+    pub amounts: Amounts,
+    /// All of it was booked on this day.
+    day: Option<u32>,
+    /// Nobody had seen its app talk to this destination, this country, before.
+    is_new_destination: bool,
+    is_new_country: bool,
+}
+
+/// What is not stored yet.
+#[derive(Debug, Default)]
+pub struct Pending {
+    pub apps: BTreeSet<AppId>,
+    pub rows: BTreeSet<RowId>,
+    /// That are no more.
+    pub removed_apps: BTreeSet<AppId>,
+    pub removed_rows: BTreeSet<RowId>,
+    /// What was added to a row on a day (days since 1970 in UTC), or, below zero, moved to another row.
+    pub days: BTreeMap<(RowId, u32), [i64; 4]>,
+}
+
+/// All apps and rows.
+pub struct Book {
+    pub apps: HashMap<AppId, App>,
+    app_ids: HashMap<AppKey, AppId>,
+    pub rows: HashMap<RowId, Row>,
+    row_ids: HashMap<RowKey, RowId>,
+    next_id: u64,
+    hasher: RandomState,
+    /// `None`: nobody stores it.
+    pub pending: Option<Pending>,
+}
+
+impl Default for Book {
+    fn default() -> Self {
+        Self {
+            apps: HashMap::new(),
+            app_ids: HashMap::new(),
+            rows: HashMap::new(),
+            row_ids: HashMap::new(),
+            next_id: 1,
+            hasher: RandomState::new(),
+            pending: None,
+        }
+    }
+}
+
+impl Book {
+    /// Books what a record says. `booked` is what was booked of its flow before.
+    pub fn observe(&mut self, seen: &Observation<'_>, service: Option<&str>, booked: &mut Option<Booked>) {
+        let fingerprint = self.fingerprint(seen, service);
+        let day = day(seen.at);
+        let mut now = match *booked {
+            Some(known) if known.fingerprint == fingerprint => known,
+            known => {
+                let now = self.assign(seen, service, fingerprint, known);
+                self.carry(known, &now, day);
+                now
+            }
+        };
+        let new = amounts(seen);
+        let added = new.since(&now.amounts);
+        now.day =
+            if now.amounts == Amounts::default() { Some(day) } else { now.day.filter(|&same| same == day) };
+        now.amounts = now.amounts.at_least(&new);
+        if let Some(app) = self.apps.get_mut(&now.app) {
+            app.last_seen = app.last_seen.max(seen.at);
+            app.first_seen = earliest(app.first_seen, seen.at);
+            if added.sent > 0 {
+                *app.sent.entry(day).or_default() += added.sent;
+                while app.sent.len() > LOOK_BACK {
+                    app.sent.pop_first();
+                }
+            }
+        }
+        self.settle(seen, service, &mut now);
+        self.add(now.row, day, added, seen.at);
+        *booked = Some(now);
+    }
+
+    /// What was known about the app of a flow before it.
+    #[must_use]
+    pub fn history(&self, seen: &Observation<'_>, booked: &Booked) -> Option<History<'_>> {
+        Some(History {
+            app: self.apps.get(&booked.app)?,
+            now: seen.at,
+            country: country(seen),
+            is_new_destination: booked.is_new_destination,
+            is_new_country: booked.is_new_country,
+        })
+    }
+
+    /// The beats of a flow's connects.
+    pub fn beats(&mut self, row: RowId) -> Option<&mut Beats> {
+        Some(self.rows.get_mut(&row)?.beats.get_or_insert_default())
+    }
+
+    /// Takes back what was stored. `next_id` is above all numbers in use.
+    #[must_use]
+    pub fn stored(apps: HashMap<AppId, App>, rows: HashMap<RowId, Row>, next_id: u64) -> Self {
+        let mut book = Self { next_id, pending: Some(Pending::default()), ..Self::default() };
+        book.app_ids = apps.iter().map(|(&id, app)| (app.key.clone(), id)).collect();
+        book.row_ids = rows.iter().map(|(&id, row)| (row.key.clone(), id)).collect();
+        book.apps = apps;
+        for row in rows.values().filter(|row| row.key.direction != Some(Direction::Ingress)) {
+            if let Some(app) = book.apps.get_mut(&row.key.app) {
+                app.countries.extend(row.key.country);
+                let registered = row.key.name.as_deref().and_then(registered_domain);
+                app.targets.extend(target(row.key.service.as_deref(), registered, row.key.asn));
+            }
+        }
+        book.rows = rows;
+        book
+    }
+
+    fn fingerprint(&self, seen: &Observation<'_>, service: Option<&str>) -> u64 {
+        let remote = seen.remote();
+        let who = seen.who;
+        self.hasher.hash_one((
+            (&who.packages, &who.executable, who.uid, who.android_user),
+            (
+                service,
+                seen.name.map(|name| name.domain),
+                remote.at.country.map(|it| it.code),
+                remote.at.as_number,
+            ),
+            (seen.direction, seen.destination.port),
+        ))
+    }
+
+    /// Finds or begins app and row of a flow.
+    fn assign(
+        &mut self,
+        seen: &Observation<'_>,
+        service: Option<&str>,
+        fingerprint: u64,
+        before: Option<Booked>,
+    ) -> Booked {
+        let app = self.app(seen);
+        let remote = seen.remote();
+        let is_asked = seen.name.map(|name| name.domain);
+        let key = RowKey {
+            app,
+            direction: seen.direction,
+            service: service.map(Into::into),
+            name: is_asked.map(Into::into),
+            country: remote.at.country.map(|country| country.code),
+            asn: remote.at.as_number,
+            transport: seen.transport,
+            port: seen.destination.port.unwrap_or_default(),
+        };
+        let row = match self.row_ids.get(&key) {
+            Some(&row) => row,
+            None => self.begin_row(key, seen.at),
+        };
+        Booked {
+            app,
+            row,
+            fingerprint,
+            amounts: before.map_or(Amounts::default(), |before| before.amounts),
+            day: before.and_then(|before| before.day),
+            is_new_destination: before.is_some_and(|before| before.is_new_destination),
+            is_new_country: before.is_some_and(|before| before.is_new_country),
+        }
+    }
+
+    fn app(&mut self, seen: &Observation<'_>) -> AppId {
+        let key = app_key(seen.who);
+        if let Some(&app) = self.app_ids.get(&key) {
+            return app;
+        }
+        if self.apps.len() >= MOST_APPS {
+            self.make_room_for_apps();
+        }
+        let id = self.next();
+        self.apps.insert(
+            id,
+            App {
+                key: key.clone(),
+                label: seen.who.label().into(),
+                is_preinstalled: seen.who.is_preinstalled,
+                first_seen: seen.at,
+                last_seen: seen.at,
+                countries: BTreeSet::new(),
+                targets: HashSet::new(),
+                sent: BTreeMap::new(),
+            },
+        );
+        self.app_ids.insert(key, id);
+        id
+    }
+
+    fn begin_row(&mut self, key: RowKey, at: Timestamp) -> RowId {
+        if self.rows.len() >= MOST_ROWS {
+            self.make_room_for_rows();
+        }
+        let id = self.next();
+        self.row_ids.insert(key.clone(), id);
+        let row = Row { key, first_seen: at, last_seen: at, total: Amounts::default(), beats: None };
+        self.rows.insert(id, row);
+        id
+    }
+
+    fn next(&mut self) -> u64 {
+        let id = self.next_id;
+        self.next_id += 1;
+        id
+    }
+
+    /// Moves what was booked of a flow to its new row. What was booked over several days stays where it is.
+    fn carry(&mut self, from: Option<Booked>, to: &Booked, day: u32) {
+        let Some(from) = from.filter(|from| from.row != to.row && from.day == Some(day)) else { return };
+        let Some(last_seen) = self.rows.get(&from.row).map(|row| row.last_seen) else { return };
+        self.subtract(from.row, day, from.amounts);
+        self.add(to.row, day, from.amounts, last_seen);
+    }
+
+    /// Notes whom an app talked to, once a flow had its chance to get a name.
+    fn settle(&mut self, seen: &Observation<'_>, service: Option<&str>, booked: &mut Booked) {
+        let Some(app) = self.apps.get_mut(&booked.app) else { return };
+        if seen.is_incoming() {
+            return;
+        }
+        if let Some(country) = country(seen)
+            && app.countries.insert(country)
+        {
+            booked.is_new_country = true;
+        }
+        let is_settled = seen.name.is_some() || !matches!(seen.action, Action::Connect | Action::Established);
+        let registered = seen.name.map(|name| name.registered.unwrap_or(name.domain));
+        if is_settled
+            && let Some(target) = target(service, registered, seen.remote().at.as_number)
+            && app.targets.insert(target)
+        {
+            booked.is_new_destination = true;
+        }
+    }
+
+    fn add(&mut self, row: RowId, day: u32, added: Amounts, at: Timestamp) {
+        let app = self.rows.get_mut(&row).map(|known| {
+            known.total.add(&added);
+            known.last_seen = known.last_seen.max(at);
+            known.first_seen = earliest(known.first_seen, at);
+            known.key.app
+        });
+        let Some(pending) = &mut self.pending else { return };
+        pending.apps.extend(app);
+        pending.rows.insert(row);
+        let of_day = pending.days.entry((row, day)).or_default();
+        for (sum, amount) in of_day.iter_mut().zip(added.array()) {
+            *sum = sum.saturating_add(i64::try_from(amount).unwrap_or(i64::MAX));
+        }
+    }
+
+    fn subtract(&mut self, row: RowId, day: u32, moved: Amounts) {
+        let Some(known) = self.rows.get_mut(&row) else { return };
+        known.total = known.total.since(&moved);
+        let is_empty = known.total == Amounts::default();
+        if let Some(pending) = &mut self.pending {
+            pending.rows.insert(row);
+            let of_day = pending.days.entry((row, day)).or_default();
+            for (sum, amount) in of_day.iter_mut().zip(moved.array()) {
+                *sum = sum.saturating_sub(i64::try_from(amount).unwrap_or(i64::MAX));
+            }
+        }
+        if is_empty {
+            // It only waited for a name.
+            self.remove_row(row);
+        }
+    }
+
+    fn remove_row(&mut self, id: RowId) {
+        let Some(row) = self.rows.remove(&id) else { return };
+        self.row_ids.remove(&row.key);
+        if let Some(pending) = &mut self.pending {
+            pending.rows.remove(&id);
+            pending.removed_rows.insert(id);
+            let days: Vec<_> = pending.days.range((id, 0)..=(id, u32::MAX)).map(|(key, _)| *key).collect();
+            for key in days {
+                pending.days.remove(&key);
+            }
+        }
+    }
+
+    /// Removes a twentieth of the rows: those that were silent longest.
+    fn make_room_for_rows(&mut self) {
+        let mut oldest: Vec<(Timestamp, RowId)> =
+            self.rows.iter().map(|(&id, row)| (row.last_seen, id)).collect();
+        let many = (oldest.len() / 20).clamp(1, oldest.len().max(1));
+        if oldest.len() > many {
+            oldest.select_nth_unstable(many);
+        }
+        for (_, id) in oldest.into_iter().take(many) {
+            self.remove_row(id);
+        }
+    }
+
+    fn make_room_for_apps(&mut self) {
+        let oldest = self.apps.iter().min_by_key(|(_, app)| app.last_seen).map(|(&id, _)| id);
+        let Some(id) = oldest else { return };
+        let rows: Vec<RowId> =
+            self.rows.iter().filter(|(_, row)| row.key.app == id).map(|(&id, _)| id).collect();
+        rows.into_iter().for_each(|row| self.remove_row(row));
+        if let Some(app) = self.apps.remove(&id) {
+            self.app_ids.remove(&app.key);
+        }
+        if let Some(pending) = &mut self.pending {
+            pending.apps.remove(&id);
+            pending.removed_apps.insert(id);
+        }
+    }
+}
+
+/// What a flow has come to so far.
+fn amounts(seen: &Observation<'_>) -> Amounts {
+    Amounts {
+        connections: 1,
+        failures: u64::from(seen.action == Action::Failed),
+        sent: seen.local().bytes.unwrap_or_default(),
+        received: seen.remote().bytes.unwrap_or_default(),
+    }
+}
+
+fn country(seen: &Observation<'_>) -> Option<&'static str> {
+    seen.remote().at.country.map(|country| country.code)
+}
+
+/// Days since 1970, UTC.
+#[must_use]
+pub fn day(at: Timestamp) -> u32 {
+    u32::try_from(at.0 / DAY_NS).unwrap_or(u32::MAX)
+}
+
+/// The earlier of two times, but none from before the clock of a device was set.
+fn earliest(known: Timestamp, at: Timestamp) -> Timestamp {
+    match (known.0 >= CLOCK_SET_NS, at.0 >= CLOCK_SET_NS) {
+        (false, true) => at,
+        (true, false) => known,
+        _ => known.min(at),
+    }
+}
+
+/// Tells apart whom an app talks to: service, else registered domain, else network.
+fn target(service: Option<&str>, registered: Option<&str>, asn: Option<u32>) -> Option<u64> {
+    let hasher = std::hash::BuildHasherDefault::<std::hash::DefaultHasher>::default();
+    match (service, registered, asn) {
+        (Some(service), ..) => Some(hasher.hash_one((0, service))),
+        (None, Some(name), _) => Some(hasher.hash_one((1, name))),
+        (None, None, Some(asn)) => Some(hasher.hash_one((2, asn))),
+        (None, None, None) => None,
+    }
+}
+
+/// What stays the same of an owner.
+#[must_use]
+pub fn app_key(who: &Who) -> AppKey {
+    if !who.packages.is_empty() {
+        return AppKey { name: (*who.packages).into(), user: who.android_user, is_package: true };
+    }
+    let program = who.executable.as_deref().or(who.process.as_deref()).unwrap_or_default();
+    AppKey { name: program.into(), user: who.uid, is_package: false }
+}

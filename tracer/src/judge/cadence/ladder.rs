@@ -1,0 +1,89 @@
+//! Ladders: intervals that stay the same for some beats and then step up, as push services lengthen theirs.
+
+/// Levels that are kept.
+const LEVELS: usize = 12;
+/// Intervals this near, as a share, are on the same level.
+const SAME: f64 = 0.06;
+/// Beats that a level has at least, and levels that a ladder has at least.
+const LEAST_BEATS: u16 = 2;
+const LEAST_LEVELS: usize = 3;
+
+/// The latest levels, in the order in which they came.
+#[derive(Clone, Debug, Default)]
+pub struct Ladder {
+    levels: [Level; LEVELS],
+    used: usize,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Level {
+    interval_ms: u64,
+    beats: u16,
+}
+
+impl Ladder {
+    /// An interval, milliseconds.
+    pub fn add(&mut self, interval_ms: u64) {
+        if let Some(last) = self.levels[..self.used].last_mut()
+            && is_same(last.interval_ms, interval_ms)
+        {
+            last.beats = last.beats.saturating_add(1);
+            return;
+        }
+        if self.used == LEVELS {
+            self.levels.rotate_left(1);
+            self.used -= 1;
+        }
+        self.levels[self.used] = Level { interval_ms, beats: 1 };
+        self.used += 1;
+    }
+
+    /// Shortest and longest step of the longest climb; `None`: there is no ladder.
+    #[must_use]
+    pub fn ends_ms(&self) -> Option<(u64, u64)> {
+        let mut best: &[Level] = &[];
+        let mut start = 0;
+        let levels = &self.levels[..self.used];
+        for at in 0..levels.len() {
+            let climbs = at > start && levels[at].interval_ms > levels[at - 1].interval_ms;
+            let is_step = levels[at].beats >= LEAST_BEATS || at + 1 == levels.len();
+            if !climbs {
+                start = at;
+            }
+            if !is_step {
+                start = at + 1;
+            }
+            let climb = levels.get(start..=at).unwrap_or_default();
+            if climb.len() > best.len() {
+                best = climb;
+            }
+        }
+        let (first, last) = (best.first()?, best.last()?);
+        (best.len() >= LEAST_LEVELS).then_some((first.interval_ms, last.interval_ms))
+    }
+}
+
+#[allow(clippy::cast_precision_loss)]
+fn is_same(one: u64, other: u64) -> bool {
+    one.abs_diff(other) as f64 <= SAME * one as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ends(intervals: &[u64]) -> Option<(u64, u64)> {
+        let mut ladder = Ladder::default();
+        intervals.iter().for_each(|interval| ladder.add(interval * 1000));
+        ladder.ends_ms().map(|(first, last)| (first / 1000, last / 1000))
+    }
+
+    #[test]
+    fn three_rising_levels_make_a_ladder() {
+        assert_eq!(ends(&[180, 180, 181, 300, 300, 299, 360, 360, 360]), Some((180, 360)));
+        assert_eq!(ends(&[180, 180, 180, 300, 300, 300]), None);
+        assert_eq!(ends(&[180, 300, 360, 420, 540]), None);
+        assert_eq!(ends(&[60; 100]), None);
+        assert_eq!(ends(&[900, 900, 600, 600, 300, 300]), None, "down is no climb");
+    }
+}

@@ -1,0 +1,137 @@
+//! Beats: whether something happens by a clock, although it comes late, misses a turn, drifts, or climbs a ladder of intervals
+//! as push services do. Pure; times in milliseconds.
+//!
+//! Each interval is foretold from those before it, in two ways: as a clock would have it (near what the intervals before were, or
+//! a small multiple of that), and as chance would. The logarithm of how much better the clock did is the evidence. Because
+//! everything is foretold before it is seen, chance seldom gathers much of it, however often one looks (Ville's inequality: at
+//! most once in e^x for an evidence of x, if one of our kinds of chance is the right one; docs/cadence.md has what was measured).
+//! Old evidence fades, so that a channel that changes is judged by what it does now.
+
+mod ladder;
+mod model;
+
+pub use ladder::Ladder;
+use model::Model;
+
+/// Beats closer together than this are one: a client opens several connections at once.
+const BURST_MS: u64 = 3_000;
+/// Evidence at which the score is 0.8.
+const ENOUGH: f64 = 4.5;
+
+/// What is known of the beats of one channel. Under 1 KiB.
+#[derive(Clone, Debug, Default)]
+pub struct Beats {
+    first_ms: u64,
+    /// Of the last beat, and of the last thing that belongs to it.
+    last_ms: u64,
+    burst_ms: u64,
+    count: u32,
+    model: Model,
+    ladder: Ladder,
+}
+
+/// What an open socket moved since it was looked at before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Growth {
+    /// When it was looked at.
+    pub at_ms: u64,
+    /// For how long nothing had been sent or received then.
+    pub silent_ms: u64,
+    /// Both ways.
+    pub bytes: u64,
+    pub packets: u64,
+}
+
+/// What kind of rhythm it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+pub enum Kind {
+    /// The same interval, with or without jitter.
+    Interval,
+    /// Intervals that grow step by step.
+    Ladder,
+}
+
+/// What the beats of a channel look like.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Cadence {
+    /// From 0 to 1; from 0.8 on it goes by a clock.
+    pub score: f64,
+    /// Share of the beats that came when they were expected, or missed turns.
+    pub regularity: f64,
+    /// Between two beats, as a rule.
+    pub interval_ms: u64,
+    /// Shortest and longest step of a ladder; `None`: one interval.
+    pub ladder_ms: Option<(u64, u64)>,
+    pub beats: u32,
+    /// From the first to the last beat.
+    pub duration_ms: u64,
+}
+
+impl Beats {
+    /// The app connected.
+    pub fn connected(&mut self, at_ms: u64) {
+        self.add(at_ms);
+    }
+
+    /// An open socket moved something; `look_ms`: how often it is looked at.
+    pub fn grew(&mut self, growth: &Growth, _look_ms: u64) {
+        self.add(growth.at_ms.saturating_sub(growth.silent_ms));
+    }
+
+    /// Something happened. Times that go back (a clock that was set) begin anew.
+    fn add(&mut self, at_ms: u64) {
+        if self.count == 0 || at_ms < self.last_ms {
+            *self = Self { first_ms: at_ms, last_ms: at_ms, burst_ms: at_ms, count: 1, ..Self::default() };
+            return;
+        }
+        let is_same = at_ms.saturating_sub(self.burst_ms) <= BURST_MS;
+        self.burst_ms = self.burst_ms.max(at_ms);
+        if is_same {
+            return;
+        }
+        let interval_ms = at_ms - self.last_ms;
+        self.last_ms = at_ms;
+        self.count = self.count.saturating_add(1);
+        self.model.add(interval_ms);
+        self.ladder.add(interval_ms);
+    }
+
+    /// So much happened that no single beat can be told.
+    pub fn busy(&mut self, at_ms: u64) {
+        self.burst_ms = self.burst_ms.max(at_ms);
+        self.model.disturb();
+    }
+
+    /// What they look like; `None` while there are too few to say anything.
+    #[must_use]
+    pub fn cadence(&self) -> Option<Cadence> {
+        let evidence = self.model.evidence()?.max(0.0);
+        Some(Cadence {
+            score: evidence / (evidence + ENOUGH / 4.0),
+            regularity: self.model.regularity(),
+            interval_ms: self.model.interval_ms(),
+            ladder_ms: self.ladder.ends_ms(),
+            beats: self.count,
+            duration_ms: self.last_ms - self.first_ms,
+        })
+    }
+}
+
+impl Cadence {
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        if self.ladder_ms.is_some() { Kind::Ladder } else { Kind::Interval }
+    }
+
+    /// For a person: `every 15 min`, `on a ladder from 3 min to 15 min`.
+    #[must_use]
+    #[allow(clippy::cast_precision_loss)]
+    pub fn rhythm(&self) -> String {
+        let time = |ms: u64| crate::judge::rules::value::Unit::Milliseconds.show(ms as f64);
+        match self.ladder_ms {
+            Some((first, last)) => format!("on a ladder from {} to {}", time(first), time(last)),
+            None => format!("every {}", time(self.interval_ms)),
+        }
+    }
+}

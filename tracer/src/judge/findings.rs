@@ -1,0 +1,253 @@
+//! Findings: what rules noticed, each told once and not again until something changes. Pure.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::observation::FlowRef;
+use crate::clock::Timestamp;
+use crate::record::Severity;
+
+/// Findings that are kept; further ones are counted.
+const MOST: usize = 2_000;
+/// Flows that a finding names as evidence: the first ones.
+const MOST_FLOWS: usize = 8;
+
+/// Number of a finding.
+pub type FindingId = usize;
+
+/// Something that a rule noticed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Finding {
+    /// Tells findings apart, the same over restarts: `RULE/HASH`.
+    pub key: Box<str>,
+    pub rule: Arc<str>,
+    pub severity: Severity,
+    /// The latest sentence.
+    pub reason: String,
+    pub expected_if: Option<String>,
+    pub first: Timestamp,
+    pub last: Timestamp,
+    /// Connections that it was noticed of.
+    pub count: u64,
+    /// The first of them.
+    pub flows: Vec<FlowRef>,
+    /// What makes it news when it changes.
+    pub changing: String,
+    /// When the stream was told last.
+    told: Option<Timestamp>,
+    /// The owner of the device knows of it, as long as this does not change.
+    pub acknowledged: Option<String>,
+}
+
+/// Why a finding is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum News {
+    /// For the first time.
+    New,
+    /// Something about it is another thing now.
+    Changed,
+    /// It goes on after the quiet period.
+    Again,
+}
+
+/// What a rule says of one record.
+#[derive(Clone, Debug)]
+pub struct Noticed<'a> {
+    pub rule: &'a Arc<str>,
+    pub severity: Severity,
+    /// What tells findings of the rule apart.
+    pub about: String,
+    pub changing: String,
+    pub reason: &'a str,
+    pub expected_if: String,
+    pub flow: FlowRef,
+    /// The rule had noticed this flow before.
+    pub is_counted: bool,
+    pub at: Timestamp,
+}
+
+/// All findings.
+pub struct Findings {
+    all: Vec<Finding>,
+    by_key: HashMap<Box<str>, FindingId>,
+    quiet: Duration,
+    /// Findings for which there was no room.
+    pub left_out: u64,
+}
+
+impl Findings {
+    /// `quiet`: how long a finding that goes on is not told again.
+    #[must_use]
+    pub fn new(quiet: Duration) -> Self {
+        Self { all: Vec::new(), by_key: HashMap::new(), quiet, left_out: 0 }
+    }
+
+    /// Takes back what was stored.
+    pub fn restore(&mut self, finding: Finding) {
+        if !self.by_key.contains_key(&finding.key) {
+            self.by_key.insert(finding.key.clone(), self.all.len());
+            self.all.push(finding);
+        }
+    }
+
+    /// Notes what a rule says; tells whether it is news, and of which finding.
+    pub fn notice(&mut self, noticed: Noticed<'_>) -> (Option<FindingId>, Option<News>) {
+        let key = key(noticed.rule, &noticed.about);
+        let id = match self.by_key.get(&*key) {
+            Some(&id) => id,
+            None if self.all.len() >= MOST => {
+                self.left_out += u64::from(!noticed.is_counted);
+                return (None, None);
+            }
+            None => {
+                let id = self.all.len();
+                self.all.push(Finding::new(key.clone(), &noticed));
+                self.by_key.insert(key, id);
+                id
+            }
+        };
+        let quiet = u64::try_from(self.quiet.as_nanos()).unwrap_or(u64::MAX);
+        let news = self.all.get_mut(id).and_then(|finding| finding.take(noticed, quiet));
+        (Some(id), news)
+    }
+
+    #[must_use]
+    pub fn get(&self, id: FindingId) -> Option<&Finding> {
+        self.all.get(id)
+    }
+
+    /// In the order in which they were noticed first.
+    #[must_use]
+    pub fn all(&self) -> &[Finding] {
+        &self.all
+    }
+
+    /// The owner of the device knows of a finding. `false`: there is none with this key.
+    pub fn acknowledge(&mut self, key: &str) -> bool {
+        let Some(finding) = self.by_key.get(key).and_then(|&id| self.all.get_mut(id)) else { return false };
+        finding.acknowledged = Some(finding.changing.clone());
+        true
+    }
+}
+
+impl Finding {
+    fn new(key: Box<str>, noticed: &Noticed<'_>) -> Self {
+        Self {
+            key,
+            rule: Arc::clone(noticed.rule),
+            severity: noticed.severity,
+            reason: String::new(),
+            expected_if: None,
+            first: noticed.at,
+            last: noticed.at,
+            count: 0,
+            flows: Vec::new(),
+            changing: noticed.changing.clone(),
+            told: None,
+            acknowledged: None,
+        }
+    }
+
+    fn take(&mut self, noticed: Noticed<'_>, quiet: u64) -> Option<News> {
+        let has_changed = self.changing != noticed.changing;
+        self.severity = noticed.severity;
+        noticed.reason.clone_into(&mut self.reason);
+        self.expected_if = Some(noticed.expected_if).filter(|text| !text.is_empty());
+        self.first = self.first.min(noticed.at);
+        self.last = self.last.max(noticed.at);
+        self.changing = noticed.changing;
+        if !noticed.is_counted {
+            self.count = self.count.saturating_add(1);
+            if self.flows.len() < MOST_FLOWS && !self.flows.contains(&noticed.flow) {
+                self.flows.push(noticed.flow);
+            }
+        }
+        if self.acknowledged.as_ref() == Some(&self.changing) {
+            return None;
+        }
+        let news = match self.told {
+            None => News::New,
+            Some(_) if has_changed => News::Changed,
+            Some(told) if noticed.at.0.saturating_sub(told.0) >= quiet => News::Again,
+            Some(_) => return None,
+        };
+        self.told = Some(noticed.at);
+        Some(news)
+    }
+}
+
+/// `RULE/HASH`: FNV-1a of what the finding is about, 40 bits of it in hexadecimal.
+fn key(rule: &str, about: &str) -> Box<str> {
+    let hash = about.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    let mut key = String::with_capacity(rule.len() + 11);
+    // Writing to a String cannot fail.
+    let _ = write!(key, "{rule}/{:010x}", (hash ^ (hash >> 40)) & 0xff_ffff_ffff);
+    key.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: u64 = 3_600_000_000_000;
+
+    fn notice(findings: &mut Findings, about: &str, changing: &str, at: u64, cookie: u64) -> Option<News> {
+        let rule: Arc<str> = "a-rule".into();
+        let noticed = Noticed {
+            rule: &rule,
+            severity: Severity::Low,
+            about: about.to_owned(),
+            changing: changing.to_owned(),
+            reason: "because",
+            expected_if: String::new(),
+            flow: FlowRef { boot: 1, cookie, peer: None },
+            is_counted: false,
+            at: Timestamp(at * HOUR),
+        };
+        findings.notice(noticed).1
+    }
+
+    #[test]
+    fn a_finding_is_told_once_and_again_when_it_changes_or_goes_on_for_long() {
+        let mut findings = Findings::new(Duration::from_secs(24 * 3600));
+        assert_eq!(notice(&mut findings, "app", "CN", 0, 1), Some(News::New));
+        assert_eq!(notice(&mut findings, "app", "CN", 1, 2), None);
+        assert_eq!(notice(&mut findings, "other app", "CN", 1, 3), Some(News::New));
+        assert_eq!(notice(&mut findings, "app", "HK", 2, 4), Some(News::Changed));
+        assert_eq!(notice(&mut findings, "app", "HK", 25, 5), None);
+        assert_eq!(notice(&mut findings, "app", "HK", 26, 6), Some(News::Again));
+        let finding = findings.get(0).unwrap();
+        assert_eq!((finding.count, finding.flows.len()), (5, 5));
+        assert_eq!((finding.first, finding.last), (Timestamp(0), Timestamp(26 * HOUR)));
+    }
+
+    #[test]
+    fn what_is_acknowledged_is_not_told_until_it_changes() {
+        let mut findings = Findings::new(Duration::from_secs(3600));
+        notice(&mut findings, "app", "CN", 0, 1);
+        let key = findings.all()[0].key.clone();
+        assert!(findings.acknowledge(&key) && !findings.acknowledge("a-rule/0000000000"));
+        assert_eq!(notice(&mut findings, "app", "CN", 5, 2), None);
+        assert_eq!(notice(&mut findings, "app", "HK", 6, 3), Some(News::Changed));
+    }
+
+    #[test]
+    fn keys_stay_the_same_and_tell_findings_apart() {
+        assert_eq!(&*key("outside-home", "a\u{1f}CN"), "outside-home/8d0b1e6fb1");
+        assert_ne!(key("outside-home", "a\u{1f}CN"), key("outside-home", "a\u{1f}C"));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_counted() {
+        let mut findings = Findings::new(Duration::ZERO);
+        for number in 0..MOST + 3 {
+            notice(&mut findings, &number.to_string(), "", 0, 1);
+        }
+        assert_eq!((findings.all().len(), findings.left_out), (MOST, 3));
+    }
+}

@@ -1,0 +1,273 @@
+//! Rules: what is worth a word, why, and what would make it expected. Read from TOML, asked about every record. Pure.
+//!
+//! A rule holds when all conditions in `when` hold, at least one table in `any` (if there is one), and no table in `unless`.
+//! docs/rules.md explains the form.
+
+use std::sync::Arc;
+
+use serde::Deserialize;
+use toml::de::{DeTable, DeValue};
+
+use super::toml_input::{Complaint, Entry, Source};
+use crate::record::Severity;
+
+mod condition;
+pub mod field;
+mod template;
+pub mod value;
+
+use condition::Condition;
+use field::{Case, Field};
+use template::{Template, show};
+
+const FIELDS: &[&str] = &[
+    "id",
+    "about",
+    "enabled",
+    "severity",
+    "when",
+    "any",
+    "unless",
+    "key",
+    "changes",
+    "reason",
+    "expected_if",
+];
+
+/// What tells findings apart for a rule that does not say so.
+const USUAL_KEY: [&str; 6] = [
+    "app.package",
+    "process.executable",
+    "user.id",
+    "destination.service.id",
+    "destination.registered_domain",
+    "destination.as.number",
+];
+/// The sentence of a rule that has none.
+const USUAL_REASON: &str = "{who}{origin} talks to {target}[ in {place}]";
+
+/// One rule.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// Stable name, for filters.
+    pub id: Arc<str>,
+    pub about: String,
+    pub severity: Severity,
+    is_enabled: bool,
+    when: Vec<Condition>,
+    any: Vec<Vec<Condition>>,
+    unless: Vec<Vec<Condition>>,
+    /// Findings that say the same in these fields are one finding.
+    key: Vec<Field>,
+    /// When a finding says something else in one of these, it is news.
+    changes: Vec<Field>,
+    reason: Template,
+    expected_if: Template,
+}
+
+/// All rules in force.
+#[derive(Clone, Debug, Default)]
+pub struct Rules {
+    rules: Vec<Rule>,
+}
+
+impl Rules {
+    /// Those that come with the program.
+    #[must_use]
+    pub fn built_in() -> Self {
+        let mut rules = Self::default();
+        // A test proves that there is nothing to complain about.
+        let _ = rules.load(&Source { file: "rules.toml", text: include_str!("../../../../data/rules.toml") });
+        rules
+    }
+
+    /// Adds the rules of a file; what it says of a known one replaces what was said there.
+    ///
+    /// # Errors
+    /// Everything that is wrong. Nothing of the file is used then: a rule that is left out in silence would look like a
+    /// clean device.
+    pub fn load(&mut self, source: &Source<'_>) -> Result<(), Vec<Complaint>> {
+        let (entries, mut complaints) = source.entries("rule", &[]);
+        let mut rules = self.rules.clone();
+        for entry in entries {
+            if let Err(complaint) = take(&mut rules, source, &entry) {
+                complaints.push(complaint);
+            }
+        }
+        if !complaints.is_empty() {
+            return Err(complaints);
+        }
+        self.rules = rules;
+        Ok(())
+    }
+
+    /// Those that hold in this case.
+    pub fn that_hold<'r>(&'r self, case: &'r Case<'_>) -> impl Iterator<Item = (u16, &'r Rule)> {
+        (0..).zip(&self.rules).filter(|(_, rule)| rule.holds(case))
+    }
+
+    /// What a rule is about, for a person.
+    #[must_use]
+    pub fn about(&self, id: &str) -> &str {
+        self.rules.iter().find(|rule| &*rule.id == id).map_or("", |rule| &rule.about)
+    }
+
+    #[must_use]
+    pub fn all(&self) -> &[Rule] {
+        &self.rules
+    }
+}
+
+impl Rule {
+    fn new(id: &str) -> Self {
+        Self {
+            id: id.into(),
+            about: String::new(),
+            severity: Severity::Info,
+            is_enabled: true,
+            when: Vec::new(),
+            any: Vec::new(),
+            unless: Vec::new(),
+            key: USUAL_KEY.iter().filter_map(|name| Field::named(name).ok()).collect(),
+            changes: Vec::new(),
+            reason: Template::read(USUAL_REASON).unwrap_or_default(),
+            expected_if: Template::default(),
+        }
+    }
+
+    fn holds(&self, case: &Case<'_>) -> bool {
+        let all = |conditions: &[Condition]| conditions.iter().all(|condition| condition.is_met(case));
+        self.is_enabled
+            && all(&self.when)
+            && (self.any.is_empty() || self.any.iter().any(|conditions| all(conditions)))
+            && !self.unless.iter().any(|conditions| all(conditions))
+    }
+
+    /// The sentence about this case.
+    #[must_use]
+    pub fn reason(&self, case: &Case<'_>) -> String {
+        self.reason.fill(case)
+    }
+
+    /// What would make it expected.
+    #[must_use]
+    pub fn expected_if(&self, case: &Case<'_>) -> String {
+        self.expected_if.fill(case)
+    }
+
+    /// What tells findings of this rule apart.
+    #[must_use]
+    pub fn key(&self, case: &Case<'_>) -> String {
+        told(&self.key, case)
+    }
+
+    /// What makes a finding news when it changes.
+    #[must_use]
+    pub fn changing(&self, case: &Case<'_>) -> String {
+        told(&self.changes, case)
+    }
+}
+
+/// What fields say, one behind the other.
+fn told(fields: &[Field], case: &Case<'_>) -> String {
+    let texts: Vec<String> =
+        fields.iter().map(|field| show(&field.of(case), value::Unit::Plain).unwrap_or_default()).collect();
+    texts.join("\u{1f}")
+}
+
+/// Puts a rule into its place: what an entry does not say stays as it was.
+fn take(rules: &mut Vec<Rule>, source: &Source<'_>, entry: &Entry<'_>) -> Result<(), Complaint> {
+    source.check_fields(entry, FIELDS)?;
+    let table =
+        entry.get_ref().as_table().ok_or_else(|| source.complaint(entry.span(), "a table is wanted"))?;
+    let id =
+        text(source, table, "id")?.ok_or_else(|| source.complaint(entry.span(), "a rule without `id`"))?;
+    let known = rules.iter().position(|rule| *rule.id == *id);
+    let mut rule = known.map_or_else(|| Rule::new(&id), |at| rules[at].clone());
+    fill(&mut rule, source, table)?;
+    if rule.when.is_empty() && rule.any.is_empty() {
+        return Err(
+            source.complaint(entry.span(), format!("rule `{id}` has no condition in `when` or `any`"))
+        );
+    }
+    match known {
+        Some(at) => rules[at] = rule,
+        None => rules.push(rule),
+    }
+    Ok(())
+}
+
+fn fill(rule: &mut Rule, source: &Source<'_>, table: &DeTable<'_>) -> Result<(), Complaint> {
+    if let Some(about) = text(source, table, "about")? {
+        rule.about = about;
+    }
+    if let Some(value) = table.get("enabled") {
+        rule.is_enabled = value
+            .get_ref()
+            .as_bool()
+            .ok_or_else(|| source.complaint(value.span(), "write `enabled = true` or `enabled = false`"))?;
+    }
+    if let Some(value) = table.get("severity") {
+        rule.severity = Severity::deserialize(toml::de::ValueDeserializer::from(value.clone()))
+            .map_err(|error| source.complaint(value.span(), error.message()))?;
+    }
+    if let Some(value) = table.get("when") {
+        rule.when = conditions(source, value)?;
+    }
+    for (name, tables) in [("any", &mut rule.any), ("unless", &mut rule.unless)] {
+        if let Some(value) = table.get(name) {
+            let items = value
+                .get_ref()
+                .as_array()
+                .ok_or_else(|| source.complaint(value.span(), format!("write `{name} = [{{ … }}, …]`")))?;
+            *tables = items.iter().map(|item| conditions(source, item)).collect::<Result<_, _>>()?;
+        }
+    }
+    for (name, fields) in [("key", &mut rule.key), ("changes", &mut rule.changes)] {
+        if let Some(value) = table.get(name) {
+            *fields = names(source, value)?;
+        }
+    }
+    for (name, template) in [("reason", &mut rule.reason), ("expected_if", &mut rule.expected_if)] {
+        if let Some(sentence) = text(source, table, name)? {
+            let span = table.get(name).map(toml::Spanned::span).unwrap_or_default();
+            *template = Template::read(&sentence).map_err(|what| source.complaint(span, what))?;
+        }
+    }
+    Ok(())
+}
+
+fn text(source: &Source<'_>, table: &DeTable<'_>, name: &str) -> Result<Option<String>, Complaint> {
+    let Some(value) = table.get(name) else { return Ok(None) };
+    match value.get_ref() {
+        DeValue::String(text) => Ok(Some(text.clone().into_owned())),
+        _ => Err(source.complaint(value.span(), format!("`{name}` wants a text"))),
+    }
+}
+
+fn conditions(source: &Source<'_>, value: &Entry<'_>) -> Result<Vec<Condition>, Complaint> {
+    let table = value.get_ref().as_table().ok_or_else(|| {
+        source.complaint(value.span(), "a table of fields and what they must say is wanted here")
+    })?;
+    let mut all = Vec::new();
+    for (name, value) in table {
+        all.extend(Condition::read(source, name, value)?);
+    }
+    Ok(all)
+}
+
+fn names(source: &Source<'_>, value: &Entry<'_>) -> Result<Vec<Field>, Complaint> {
+    let items = value
+        .get_ref()
+        .as_array()
+        .ok_or_else(|| source.complaint(value.span(), "a list of fields is wanted here"))?;
+    let mut fields = Vec::new();
+    for item in items.iter() {
+        let field = item.get_ref().as_str().ok_or_else(|| "the name of a field is wanted here".to_owned());
+        fields.push(field.and_then(Field::named).map_err(|what| source.complaint(item.span(), what))?);
+    }
+    Ok(fields)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,178 @@
+//! Values of fields, what they are measured in, and how a person reads them.
+
+use std::borrow::Cow;
+
+/// What a field says in one case.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value<'a> {
+    /// Nothing: it is not known.
+    Absent,
+    Text(Cow<'a, str>),
+    Number(f64),
+    Flag(bool),
+    /// Several texts.
+    Texts(Vec<Cow<'a, str>>),
+}
+
+impl<'a> Value<'a> {
+    pub fn text(text: Option<impl Into<Cow<'a, str>>>) -> Self {
+        text.map_or(Self::Absent, |text| Self::Text(text.into()))
+    }
+
+    /// Whole numbers stay exact below 2^53, as everything in a record does.
+    #[allow(clippy::cast_precision_loss)]
+    pub fn number(number: Option<impl Into<u64>>) -> Self {
+        number.map_or(Self::Absent, |number| Self::Number(number.into() as f64))
+    }
+
+    pub fn flag(flag: Option<bool>) -> Self {
+        flag.map_or(Self::Absent, Self::Flag)
+    }
+
+    pub fn texts<T: Into<Cow<'a, str>>>(texts: impl IntoIterator<Item = T>) -> Self {
+        let texts: Vec<_> = texts.into_iter().map(Into::into).collect();
+        if texts.is_empty() { Self::Absent } else { Self::Texts(texts) }
+    }
+
+    /// A value of a JSON record.
+    #[must_use]
+    pub fn of_json(value: &serde_json::Value) -> Value<'_> {
+        match value {
+            serde_json::Value::String(text) => Value::Text(text.as_str().into()),
+            serde_json::Value::Bool(flag) => Value::Flag(*flag),
+            serde_json::Value::Number(number) => number.as_f64().map_or(Value::Absent, Value::Number),
+            serde_json::Value::Array(items) => Value::texts(items.iter().filter_map(|item| match item {
+                serde_json::Value::String(text) => Some(Cow::Borrowed(text.as_str())),
+                serde_json::Value::Number(number) => Some(Cow::Owned(number.to_string())),
+                _ => None,
+            })),
+            _ => Value::Absent,
+        }
+    }
+
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        !matches!(self, Self::Absent)
+    }
+}
+
+/// What a number counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    Plain,
+    Bytes,
+    Milliseconds,
+    Nanoseconds,
+    /// A share of 1.
+    Share,
+}
+
+impl Unit {
+    /// Reads a number with its unit, as `15min`, `1 MB` or `80%`.
+    ///
+    /// # Errors
+    /// Says what is wanted.
+    #[allow(clippy::cast_precision_loss)]
+    pub fn read(self, text: &str) -> Result<f64, String> {
+        let time = |per_second: f64| {
+            let time =
+                humantime::parse_duration(text).map_err(|_| format!("`{text}` is no time, as `15min`"))?;
+            Ok(time.as_secs_f64() * per_second)
+        };
+        match self {
+            Self::Milliseconds => time(1e3),
+            Self::Nanoseconds => time(1e9),
+            Self::Bytes => {
+                let digits = text.trim_end_matches(|sign: char| !sign.is_ascii_digit());
+                let factor = match text[digits.len()..].trim() {
+                    "" | "B" => Some(1.0),
+                    "kB" => Some(1e3),
+                    "MB" => Some(1e6),
+                    "GB" => Some(1e9),
+                    _ => None,
+                };
+                let number: Option<f64> = digits.trim().parse().ok();
+                number
+                    .zip(factor)
+                    .map(|(number, factor)| number * factor)
+                    .ok_or_else(|| format!("`{text}` is no amount, as `10 MB`"))
+            }
+            Self::Share => text
+                .strip_suffix('%')
+                .and_then(|percent| percent.trim().parse::<f64>().ok())
+                .map(|percent| percent / 100.0)
+                .ok_or_else(|| format!("`{text}` is no share, as `80%`")),
+            Self::Plain => Err(format!("a number is wanted, not `{text}`")),
+        }
+    }
+
+    /// As a person reads it.
+    #[must_use]
+    pub fn show(self, number: f64) -> String {
+        match self {
+            Self::Plain => plain(number),
+            Self::Share => format!("{:.0} %", number * 100.0),
+            Self::Bytes => bytes(number),
+            Self::Milliseconds => time(number / 1e3),
+            Self::Nanoseconds => time(number / 1e9),
+        }
+    }
+}
+
+fn plain(number: f64) -> String {
+    if number.fract() == 0.0 { format!("{number:.0}") } else { format!("{number:.2}") }
+}
+
+fn bytes(number: f64) -> String {
+    let steps = [(1e9, "GB"), (1e6, "MB"), (1e3, "kB")];
+    match steps.iter().find(|(step, _)| number >= *step) {
+        Some((step, unit)) => format!("{:.1} {unit}", number / step),
+        None => format!("{number:.0} B"),
+    }
+}
+
+/// The two largest units that say something.
+fn time(seconds: f64) -> String {
+    if seconds < 1.0 {
+        return format!("{:.0} ms", seconds * 1e3);
+    }
+    let steps = [(86_400.0, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s")];
+    let mut rest = seconds.round();
+    let mut parts = Vec::new();
+    for (step, unit) in steps {
+        let count = (rest / step).floor();
+        if count > 0.0 {
+            parts.push(format!("{count:.0} {unit}"));
+            rest -= count * step;
+        } else if !parts.is_empty() {
+            break;
+        }
+        if parts.len() == 2 {
+            break;
+        }
+    }
+    parts.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_read_with_their_units_and_shown_so() {
+        assert_eq!(Unit::Milliseconds.read("15min"), Ok(900_000.0));
+        assert_eq!(Unit::Bytes.read("10 MB"), Ok(1e7));
+        assert_eq!(Unit::Bytes.read("12"), Ok(12.0));
+        assert_eq!(Unit::Share.read("80%"), Ok(0.8));
+        assert!(Unit::Bytes.read("10 MiB").is_err());
+        assert!(Unit::Plain.read("10").is_err());
+        assert_eq!(Unit::Bytes.show(4100.0), "4.1 kB");
+        assert_eq!(Unit::Milliseconds.show(900_000.0), "15 min");
+        assert_eq!(Unit::Milliseconds.show(7_560_000.0), "2 h 6 min");
+        assert_eq!(Unit::Milliseconds.show(90_000_000.0), "1 d 1 h");
+        assert_eq!(Unit::Milliseconds.show(3_600_500.0), "1 h");
+        assert_eq!(Unit::Milliseconds.show(412.0), "412 ms");
+        assert_eq!(Unit::Share.show(0.876), "88 %");
+        assert_eq!(Unit::Plain.show(5287.0), "5287");
+    }
+}

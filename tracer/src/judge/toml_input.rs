@@ -1,0 +1,182 @@
+//! TOML of a person: reads it entry by entry, and says what is wrong, where, and what may have been meant. Pure.
+
+use std::fmt;
+use std::ops::Range;
+
+use serde::de::DeserializeOwned;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue, ValueDeserializer};
+
+/// Similarity from which a word may have been meant, of 1.
+const SIMILAR: f64 = 0.75;
+
+/// What is wrong at a place of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Complaint {
+    /// As the user gave it.
+    pub file: String,
+    /// From 1.
+    pub line: usize,
+    /// In characters, from 1.
+    pub column: usize,
+    pub what: String,
+}
+
+impl fmt::Display for Complaint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { file, line, column, what } = self;
+        write!(f, "{file}:{line}:{column}: {what}")
+    }
+}
+
+/// A TOML file and its name.
+#[derive(Clone, Copy, Debug)]
+pub struct Source<'a> {
+    pub file: &'a str,
+    pub text: &'a str,
+}
+
+/// One `[[entry]]` of a file.
+pub type Entry<'a> = Spanned<DeValue<'a>>;
+
+impl<'a> Source<'a> {
+    /// What is wrong with the bytes in `span`.
+    #[must_use]
+    pub fn complaint(&self, span: Range<usize>, what: impl Into<String>) -> Complaint {
+        let before = self.text.get(..span.start).unwrap_or(self.text);
+        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+        Complaint {
+            file: self.file.to_owned(),
+            line: before.matches('\n').count() + 1,
+            column: before[line_start..].chars().count() + 1,
+            what: what.into(),
+        }
+    }
+
+    /// The entries `[[name]]` of the file, and what is wrong with its form. What is not an entry of this name or one of
+    /// `others` is wrong, too.
+    #[must_use]
+    pub fn entries(&self, name: &str, others: &[&str]) -> (Vec<Entry<'a>>, Vec<Complaint>) {
+        let (table, errors) = DeTable::parse_recoverable(self.text);
+        let mut complaints: Vec<Complaint> = errors
+            .iter()
+            .map(|error| self.complaint(error.span().unwrap_or_default(), error.message()))
+            .collect();
+        let mut entries = Vec::new();
+        for (key, value) in table.into_inner() {
+            let known = key.get_ref().as_ref();
+            if others.contains(&known) {
+                continue;
+            }
+            if known != name {
+                let names = others.iter().copied().chain([name]);
+                complaints.push(self.complaint(key.span(), unknown("entry", known, names)));
+                continue;
+            }
+            let span = value.span();
+            match value.into_inner() {
+                DeValue::Array(array) => entries.extend(array),
+                _ => {
+                    complaints.push(self.complaint(span, format!("write [[{name}]] in front of each {name}")))
+                }
+            }
+        }
+        (entries, complaints)
+    }
+
+    /// An entry as a `T`, whose fields are `known`.
+    ///
+    /// # Errors
+    /// The first thing that is wrong with it.
+    pub fn read<T: DeserializeOwned>(&self, entry: Entry<'a>, known: &[&str]) -> Result<T, Complaint> {
+        self.check_fields(&entry, known)?;
+        let span = entry.span();
+        T::deserialize(ValueDeserializer::from(entry))
+            .map_err(|error| self.complaint(error.span().unwrap_or(span), error.message()))
+    }
+
+    /// Whether a table has no other fields than these.
+    ///
+    /// # Errors
+    /// Names the first other one, and the most similar of these.
+    pub fn check_fields(&self, entry: &Entry<'a>, known: &[&str]) -> Result<(), Complaint> {
+        let Some(table) = entry.get_ref().as_table() else {
+            return Err(self.complaint(entry.span(), "a table is wanted here"));
+        };
+        match table.keys().find(|key| !known.contains(&key.get_ref().as_ref())) {
+            Some(key) => {
+                let what = unknown("field", key.get_ref(), known.iter().copied());
+                Err(self.complaint(key.span(), what))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// That a word is not known, and which one may have been meant.
+#[must_use]
+pub fn unknown<'a>(kind: &str, word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    let known: Vec<&str> = known.into_iter().collect();
+    match nearest(word, known.iter().copied()) {
+        Some(near) => format!("unknown {kind} `{word}`; did you mean `{near}`?"),
+        None if known.len() <= 12 => format!("unknown {kind} `{word}`; known are {}", known.join(", ")),
+        None => format!("unknown {kind} `{word}`"),
+    }
+}
+
+/// The word that is most similar, if one is similar enough.
+#[must_use]
+pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let by_likeness = known.into_iter().map(|known| (strsim::jaro_winkler(word, known), known));
+    let (likeness, known) = by_likeness.max_by(|(one, _), (other, _)| one.total_cmp(other))?;
+    (likeness >= SIMILAR).then_some(known)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde::Deserialize;
+
+    #[derive(Debug, Deserialize)]
+    struct Thing {
+        name: String,
+    }
+
+    fn read(text: &str) -> (Vec<Thing>, Vec<String>) {
+        let source = Source { file: "things.toml", text };
+        let (entries, mut complaints) = source.entries("thing", &["form"]);
+        let mut things = Vec::new();
+        for entry in entries {
+            match source.read(entry, &["name"]) {
+                Ok(thing) => things.push(thing),
+                Err(complaint) => complaints.push(complaint),
+            }
+        }
+        (things, complaints.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn a_wrong_word_is_named_with_its_place_and_the_nearest_right_one() {
+        let (things, complaints) = read("form = 1\n[[thing]]\nname = \"a\"\n[[thing]]\n  nmae = \"b\"\n");
+        assert_eq!(things[0].name, "a");
+        assert_eq!(complaints, ["things.toml:5:3: unknown field `nmae`; did you mean `name`?"]);
+        let (_, complaints) = read("[[thng]]\nname = 1\n");
+        assert_eq!(complaints, ["things.toml:1:3: unknown entry `thng`; did you mean `thing`?"]);
+    }
+
+    #[test]
+    fn a_wrong_value_and_a_broken_line_leave_the_other_entries() {
+        let (things, complaints) = read("[[thing]]\nname = 1\n[[thing]]\nname = \"b\"\n");
+        assert_eq!((things.len(), complaints.len()), (1, 1));
+        assert!(complaints[0].starts_with("things.toml:2:8: "), "{complaints:?}");
+        let (things, complaints) = read("[[thing]]\nname = \"a\"\nname b\n[[thing]]\nname = \"c\"\n");
+        assert!(things.iter().any(|thing| thing.name == "c"), "{things:?}");
+        assert!(complaints[0].starts_with("things.toml:3:"), "{complaints:?}");
+    }
+
+    #[test]
+    fn words_that_are_like_nothing_get_no_hint() {
+        assert_eq!(nearest("zzz", ["severity", "reason"]), None);
+        assert_eq!(unknown("field", "zzz", ["severity"]), "unknown field `zzz`; known are severity");
+    }
+}

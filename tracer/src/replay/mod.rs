@@ -1,0 +1,338 @@
+//! Recorded lines through today's data, services and rules: the same engine as live, and the same verdicts.
+//!
+//! ```text
+//!  line ─▶ members ─▶ Observation ─▶ judge ─▶ the line again, with today's places, service and flags; alerts behind it
+//! ```
+//! Members that judging does not change are copied as they stand there. What an earlier judging said is left out.
+
+mod command;
+pub mod line;
+mod owners;
+mod splice;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::de::Error as _;
+use serde_json::Error;
+
+use crate::clock::Timestamp;
+use crate::enrich::geo::{self, Geo};
+use crate::judge::observation::{FlowRef, Name, Observation, Place, Who};
+use crate::judge::{Judge, Verdict};
+use crate::record::{Action, NameCandidate, PlaceCache, PlaceText};
+use line::{Endpoint, Event, Flow, Members, Network};
+use owners::Owners;
+
+pub use command::replay;
+
+/// How often open connections are looked at in streams that do not say so.
+const USUAL_LOOK: Duration = Duration::from_secs(60);
+
+/// What of a recorded stream is to be written.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// `None`: everything.
+    pub actions: Option<Vec<Action>>,
+}
+
+impl Wanted {
+    fn admits(&self, action: Action) -> bool {
+        self.actions.as_ref().is_none_or(|actions| actions.contains(&action))
+    }
+}
+
+/// Reads recorded lines and judges them.
+pub struct Replay {
+    pub judge: Judge,
+    geo: Geo,
+    /// Home was given: else it is what each stream says.
+    is_home_given: bool,
+    wanted: Wanted,
+    places: PlaceCache,
+    owners: Owners,
+    stream: Stream,
+    seq: u64,
+    /// Lines that wait for the output.
+    pub out: Vec<u8>,
+    /// Records that were judged.
+    pub judged: u64,
+    pub alerts: u64,
+}
+
+/// Where a recorded stream stands.
+#[derive(Debug, Default)]
+struct Stream {
+    last_seq: Option<u64>,
+    last_time: Timestamp,
+    missing: u64,
+    broken: u64,
+    is_redacted: bool,
+}
+
+/// One record that is judged.
+struct Judged<'a> {
+    flow: Flow<'a>,
+    network: Network,
+    source: Endpoint<'a>,
+    destination: Endpoint<'a>,
+}
+
+/// Both ends as they are known today, and the names that were not taken.
+struct Ends {
+    source: Arc<PlaceText>,
+    destination: Arc<PlaceText>,
+    candidates: Vec<NameCandidate>,
+}
+
+impl Replay {
+    #[must_use]
+    pub fn new(judge: Judge, geo: Geo, is_home_given: bool, wanted: Wanted) -> Self {
+        Self {
+            judge,
+            geo,
+            is_home_given,
+            wanted,
+            places: PlaceCache::default(),
+            owners: Owners::default(),
+            stream: Stream::default(),
+            seq: 0,
+            out: Vec::new(),
+            judged: 0,
+            alerts: 0,
+        }
+    }
+
+    /// Takes one line, without its end.
+    ///
+    /// # Errors
+    /// When it is no record. It is counted then, and a `loss` record will say so.
+    pub fn take(&mut self, line: &[u8]) -> Result<(), Error> {
+        let taken = self.take_record(line);
+        self.stream.broken += u64::from(taken.is_err());
+        taken
+    }
+
+    /// After the last line of a file: what is missing so far is told.
+    pub fn end_of_file(&mut self) {
+        self.tell_losses();
+        self.stream.last_seq = None;
+    }
+
+    fn take_record(&mut self, line: &[u8]) -> Result<(), Error> {
+        let text = std::str::from_utf8(line).map_err(Error::custom)?;
+        let members: Members<'_> = serde_json::from_str(text)?;
+        let event: Event = members.read("event")?.ok_or_else(|| Error::custom("no `event`"))?;
+        let seq: u64 = members.read("seq")?.ok_or_else(|| Error::custom("no `seq`"))?;
+        let at = line::timestamp(&members)?;
+        if event.action == Action::Start {
+            self.tell_losses();
+            self.stream = Stream::default();
+        }
+        let before = self.stream.last_seq.replace(seq);
+        self.stream.missing += before.map_or(0, |before| seq.saturating_sub(before + 1));
+        self.stream.last_time = at;
+        match event.action {
+            // Said by an earlier judging.
+            Action::Alert => Ok(()),
+            Action::Start => self.take_start(&members),
+            Action::Stop => {
+                self.tell_losses();
+                self.take_stop(&members)
+            }
+            Action::Connect
+            | Action::Established
+            | Action::Failed
+            | Action::Accept
+            | Action::Close
+            | Action::Existing
+            | Action::Sample
+            | Action::Named => self.take_connection(event.action, at, &members),
+            _ => {
+                self.pass(event.action, &members);
+                Ok(())
+            }
+        }
+    }
+
+    fn take_connection(&mut self, action: Action, at: Timestamp, members: &Members<'_>) -> Result<(), Error> {
+        let missing = |name: &str| Error::custom(format!("no `{name}`"));
+        let judged = Judged {
+            flow: members.read("flow")?.ok_or_else(|| missing("flow"))?,
+            network: members.read("network")?.ok_or_else(|| missing("network"))?,
+            source: members.read("source")?.ok_or_else(|| missing("source"))?,
+            destination: members.read("destination")?.ok_or_else(|| missing("destination"))?,
+        };
+        let who = self.owners.of(members)?;
+        let ends = Ends {
+            source: self.place(&judged.source),
+            destination: self.place(&judged.destination),
+            candidates: named_end(&judged)
+                .and_then(|end| end.name.as_ref())
+                .map(|name| name.candidates())
+                .unwrap_or_default(),
+        };
+        let seen =
+            judged.observation(action, at, &ends, &who).ok_or_else(|| Error::custom("`flow.id` is none"))?;
+        self.judged += 1;
+        let verdict = self.judge.observe(&seen, &|| splice::json(members));
+        self.write(action, members, &judged, &ends, &verdict);
+        Ok(())
+    }
+
+    /// What is known today about an end; of a stream with hashes in the place of addresses, what was known then.
+    fn place(&mut self, end: &Endpoint<'_>) -> Arc<PlaceText> {
+        if !self.stream.is_redacted {
+            return self.places.at(end.ip, &self.geo);
+        }
+        let network = end.network.as_ref();
+        Arc::new(PlaceText::of(
+            end.ip,
+            &geo::Place {
+                scope: end.scope,
+                nat64: None,
+                anycast: end.anycast,
+                country: end.geo.as_ref().and_then(|geo| geo::country(&geo.country_iso_code)),
+                asn: network.map(|network| network.number),
+                as_name: network
+                    .and_then(|network| network.organization.as_ref())
+                    .map(|org| org.name.as_str()),
+                country_source: None,
+                as_source: None,
+            },
+        ))
+    }
+
+    fn write(
+        &mut self,
+        action: Action,
+        members: &Members<'_>,
+        judged: &Judged<'_>,
+        ends: &Ends,
+        verdict: &Verdict,
+    ) {
+        let Self { judge, wanted, seq, out, alerts, .. } = self;
+        let lists = judge.expectations.list_names(&verdict.lists);
+        let service = verdict.service.and_then(|found| judge.expectations.service(found));
+        let (source, destination) = splice::endpoints(judged, ends, service, &lists);
+        if wanted.admits(action) {
+            *seq += 1;
+            splice::record(out, members, *seq, &source, &destination, &verdict.flags);
+        }
+        for (finding, news) in
+            verdict.alerts.iter().filter_map(|&(id, news)| Some((judge.findings.get(id)?, news)))
+        {
+            *alerts += 1;
+            if wanted.admits(Action::Alert) {
+                *seq += 1;
+                let rule = judge.expectations.rule(&finding.rule);
+                splice::alert(out, members, *seq, &source, &destination, rule, finding, news);
+            }
+        }
+    }
+
+    /// A record about a stream's beginning: what it is judged by now takes the place of what it was judged by then.
+    fn take_start(&mut self, members: &Members<'_>) -> Result<(), Error> {
+        let mut tracer: serde_json::Value = members.read("tracer")?.unwrap_or_default();
+        let config = tracer.get("config").cloned().unwrap_or_default();
+        self.stream.is_redacted =
+            config.get("redacted").and_then(serde_json::Value::as_bool).unwrap_or_default();
+        let look = config.get("sample_ms").and_then(serde_json::Value::as_u64);
+        self.judge.set_look(look.map_or(USUAL_LOOK, Duration::from_millis));
+        if !self.is_home_given {
+            let home: Option<Vec<String>> =
+                config.get("home").and_then(|home| serde_json::from_value(home.clone()).ok());
+            self.judge.expectations.home = home.unwrap_or_default();
+        }
+        if let Some(object) = tracer.as_object_mut() {
+            object.insert("geo".to_owned(), serde_json::to_value(self.geo.databases())?);
+            if let Some(config) = object.get_mut("config").and_then(serde_json::Value::as_object_mut) {
+                config.remove("home");
+                if !self.judge.expectations.home.is_empty() {
+                    config.insert("home".to_owned(), self.judge.expectations.home.clone().into());
+                }
+            }
+        }
+        self.pass_with(Action::Start, members, &tracer);
+        Ok(())
+    }
+
+    /// A record about a stream's end: what is found now takes the place of what was found then.
+    fn take_stop(&mut self, members: &Members<'_>) -> Result<(), Error> {
+        let mut tracer: serde_json::Value = members.read("tracer")?.unwrap_or_default();
+        if let Some(object) = tracer.as_object_mut() {
+            object.remove("findings");
+            let findings = self.judge.summary();
+            if !findings.is_empty() {
+                object.insert("findings".to_owned(), serde_json::to_value(findings)?);
+            }
+        }
+        self.pass_with(Action::Stop, members, &tracer);
+        Ok(())
+    }
+
+    fn pass(&mut self, action: Action, members: &Members<'_>) {
+        if self.wanted.admits(action) {
+            self.seq += 1;
+            splice::unchanged(&mut self.out, members, self.seq);
+        }
+    }
+
+    fn pass_with(&mut self, action: Action, members: &Members<'_>, tracer: &serde_json::Value) {
+        if self.wanted.admits(action) {
+            self.seq += 1;
+            splice::with_tracer(&mut self.out, members, self.seq, tracer);
+        }
+    }
+
+    fn tell_losses(&mut self) {
+        let (missing, broken) =
+            (std::mem::take(&mut self.stream.missing), std::mem::take(&mut self.stream.broken));
+        let counts = [("record", missing), ("line", broken)];
+        let lost: BTreeMap<&'static str, u64> = counts.into_iter().filter(|(_, count)| *count > 0).collect();
+        if !lost.is_empty() {
+            self.seq += 1;
+            splice::loss(&mut self.out, self.stream.last_time, self.seq, lost);
+        }
+    }
+}
+
+impl<'a> Judged<'a> {
+    fn observation<'b>(
+        &'b self,
+        action: Action,
+        at: Timestamp,
+        ends: &'b Ends,
+        who: &'b Who,
+    ) -> Option<Observation<'b>> {
+        let place =
+            |end: &Endpoint<'_>, at| Place { at, port: end.port, bytes: end.bytes, packets: end.packets };
+        let named = named_end(self).and_then(|end| Some((end, end.domain.as_deref()?, end.name.as_ref()?)));
+        Some(Observation {
+            at,
+            action,
+            flow: FlowRef::parse(&self.flow.id)?,
+            age_ms: self.flow.age_ms,
+            silent_ms: self.flow.silent_ms,
+            end: self.flow.end,
+            transport: self.network.transport,
+            protocol: self.network.protocol,
+            direction: self.network.direction,
+            source: place(&self.source, &*ends.source),
+            destination: place(&self.destination, &*ends.destination),
+            name: named.map(|(end, domain, name)| Name {
+                domain,
+                registered: end.registered_domain.as_deref(),
+                source: name.source,
+                is_ambiguous: name.ambiguous,
+            }),
+            who,
+        })
+    }
+}
+
+/// The end that has a name.
+fn named_end<'b, 'a>(judged: &'b Judged<'a>) -> Option<&'b Endpoint<'a>> {
+    [&judged.destination, &judged.source].into_iter().find(|end| end.domain.is_some())
+}

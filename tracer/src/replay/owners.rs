@@ -1,0 +1,128 @@
+//! Whose connections recorded lines are: read once for all lines that say the same.
+
+use std::sync::Arc;
+
+use lru::LruCache;
+use serde::Deserialize;
+
+use super::line::Members;
+use crate::enrich::app::Kind;
+use crate::judge::observation::{Behalf, Who};
+
+/// Owners that are remembered.
+const CAPACITY: usize = 4096;
+/// The members that tell of the owner.
+const MEMBERS: [&str; 4] = ["process", "user", "app", "attribution"];
+
+/// Owners by the text of these members.
+pub struct Owners {
+    known: LruCache<String, Arc<Who>>,
+    text: String,
+}
+
+impl Default for Owners {
+    fn default() -> Self {
+        Self { known: LruCache::unbounded(), text: String::new() }
+    }
+}
+
+impl Owners {
+    /// The owner that a line tells of.
+    ///
+    /// # Errors
+    /// When its members have another form.
+    pub fn of(&mut self, members: &Members<'_>) -> Result<Arc<Who>, serde_json::Error> {
+        self.text.clear();
+        for name in MEMBERS {
+            self.text.push_str(members.get(name).unwrap_or_default());
+            // No JSON text has it, so that nothing is taken for something else.
+            self.text.push('\0');
+        }
+        if let Some(known) = self.known.get(self.text.as_str()) {
+            return Ok(Arc::clone(known));
+        }
+        let who = Arc::new(read(members)?);
+        self.known.put(self.text.clone(), Arc::clone(&who));
+        if self.known.len() > CAPACITY {
+            self.known.pop_lru();
+        }
+        Ok(who)
+    }
+}
+
+#[derive(Deserialize)]
+struct Process {
+    name: String,
+    executable: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct User {
+    id: String,
+    name: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct App {
+    #[serde(default)]
+    package: Vec<String>,
+    android_user: Option<u32>,
+    kind: Option<Kind>,
+    preinstalled: Option<bool>,
+    removable: Option<bool>,
+}
+
+#[derive(Deserialize)]
+struct Attribution {
+    on_behalf_of: Option<OnBehalfOf>,
+}
+
+#[derive(Deserialize)]
+struct OnBehalfOf {
+    uid: u32,
+    #[serde(default)]
+    package: Vec<String>,
+    tag: String,
+}
+
+fn read(members: &Members<'_>) -> Result<Who, serde_json::Error> {
+    let process: Option<Process> = members.read("process")?;
+    let user: Option<User> = members.read("user")?;
+    let app: Option<App> = members.read("app")?;
+    let attribution: Option<Attribution> = members.read("attribution")?;
+    let (process, executable) = process.map(|process| (process.name, process.executable)).unzip();
+    Ok(Who {
+        uid: user.as_ref().and_then(|user| user.id.parse().ok()),
+        user: user.and_then(|user| user.name).map(Into::into),
+        packages: app.as_ref().map(|app| app.package.join(",")).unwrap_or_default().into(),
+        app_kind: app.as_ref().and_then(|app| app.kind),
+        android_user: app.as_ref().and_then(|app| app.android_user),
+        is_preinstalled: app.as_ref().and_then(|app| app.preinstalled),
+        is_removable: app.as_ref().and_then(|app| app.removable),
+        process: process.map(Into::into),
+        executable: executable.flatten().map(Into::into),
+        on_behalf_of: attribution.and_then(|attribution| attribution.on_behalf_of).map(|other| Behalf {
+            uid: other.uid,
+            packages: other.package.join(",").into(),
+            tag: other.tag.into(),
+        }),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_owner_is_read_once() {
+        let line = r#"{"seq":1,"process":{"pid":1,"name":"a"},"user":{"id":"10"},
+            "app":{"package":["x.y","z"],"uid":10,"kind":"app"},"attribution":{"method":"sock_ops"}}"#;
+        let members: Members<'_> = serde_json::from_str(line).unwrap();
+        let mut owners = Owners::default();
+        let who = owners.of(&members).unwrap();
+        assert_eq!((who.uid, &*who.packages, who.process.as_deref()), (Some(10), "x.y,z", Some("a")));
+        assert!(Arc::ptr_eq(&who, &owners.of(&members).unwrap()));
+        let other: Members<'_> = serde_json::from_str(r#"{"user":{"id":7}}"#).unwrap();
+        assert!(owners.of(&other).unwrap_err().to_string().starts_with("`user`: "));
+    }
+}
