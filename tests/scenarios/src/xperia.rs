@@ -100,6 +100,7 @@ impl Variant {
         story.reset(channel, HANDOVER);
         story.fail(HANDOVER + 3 * SECOND, app, SOCKET);
         let again = HANDOVER + 33 * SECOND;
+        self.resolve(story, again - 200, app, "sa3.tuisong.baidu.com", SOCKET.ip);
         let channel = story.connect(again, app, SOCKET);
         climb(story, channel, again, END);
     }

@@ -50,7 +50,7 @@ impl Expectations {
         let mut warnings = Vec::new();
         for path in &files.services {
             let (file, text) = read("--services", path)?;
-            let complaints = all.services.load(&Source { file: &file, text: &text });
+            let complaints = all.services.load(&Source::new(&file, &text));
             warnings.extend(told(&file, &complaints));
         }
         for list in &files.lists {
@@ -58,7 +58,7 @@ impl Expectations {
         }
         for path in &files.rules {
             let (file, text) = read("--rules", path)?;
-            all.rules.load(&Source { file: &file, text: &text }).map_err(|complaints| {
+            all.rules.load(&Source::new(&file, &text)).map_err(|complaints| {
                 let lines: Vec<String> = complaints.iter().map(ToString::to_string).collect();
                 format!("--rules {file}: nothing of it is used, because of this:\n  {}", lines.join("\n  "))
             })?;

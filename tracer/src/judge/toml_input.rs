@@ -29,21 +29,29 @@ impl fmt::Display for Complaint {
     }
 }
 
-/// A TOML file and its name.
+/// A TOML file and its name, or a part of it.
 #[derive(Clone, Copy, Debug)]
 pub struct Source<'a> {
-    pub file: &'a str,
-    pub text: &'a str,
+    file: &'a str,
+    /// The whole file.
+    text: &'a str,
+    /// Where in it the part begins that spans count from.
+    base: usize,
 }
 
 /// One `[[entry]]` of a file.
 pub type Entry<'a> = Spanned<DeValue<'a>>;
 
 impl<'a> Source<'a> {
+    #[must_use]
+    pub fn new(file: &'a str, text: &'a str) -> Self {
+        Self { file, text, base: 0 }
+    }
+
     /// What is wrong with the bytes in `span`.
     #[must_use]
     pub fn complaint(&self, span: Range<usize>, what: impl Into<String>) -> Complaint {
-        let before = self.text.get(..span.start).unwrap_or(self.text);
+        let before = self.text.get(..self.base + span.start).unwrap_or(self.text);
         let line_start = before.rfind('\n').map_or(0, |at| at + 1);
         Complaint {
             file: self.file.to_owned(),
@@ -53,16 +61,37 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// The entries `[[name]]` of the file, and what is wrong with its form. What is not an entry of this name or one of
-    /// `others` is wrong, too.
+    /// The entries `[[name]]` of the file, each with where it stands, and what is wrong with its form. What is not an entry of
+    /// this name or one of `others` is wrong, too. A line that is no TOML costs no more than the entry that it stands in.
     #[must_use]
-    pub fn entries(&self, name: &str, others: &[&str]) -> (Vec<Entry<'a>>, Vec<Complaint>) {
-        let (table, errors) = DeTable::parse_recoverable(self.text);
-        let mut complaints: Vec<Complaint> = errors
-            .iter()
-            .map(|error| self.complaint(error.span().unwrap_or_default(), error.message()))
-            .collect();
-        let mut entries = Vec::new();
+    pub fn entries(&self, name: &str, others: &[&str]) -> (Vec<(Self, Entry<'a>)>, Vec<Complaint>) {
+        let (mut entries, mut complaints) = (Vec::new(), Vec::new());
+        if self.part(name, others, self.text, &mut entries, &mut complaints) {
+            return (entries, complaints);
+        }
+        (entries, complaints) = (Vec::new(), Vec::new());
+        for (base, part) in parts(self.text, name) {
+            Self { base, ..*self }.part(name, others, part, &mut entries, &mut complaints);
+        }
+        (entries, complaints)
+    }
+
+    /// Takes the entries out of a part. `false`: it is no TOML, and nothing was taken.
+    fn part(
+        self,
+        name: &str,
+        others: &[&str],
+        part: &'a str,
+        entries: &mut Vec<(Self, Entry<'a>)>,
+        complaints: &mut Vec<Complaint>,
+    ) -> bool {
+        let table = match DeTable::parse(part) {
+            Ok(table) => table,
+            Err(error) => {
+                complaints.push(self.complaint(error.span().unwrap_or_default(), error.message()));
+                return false;
+            }
+        };
         for (key, value) in table.into_inner() {
             let known = key.get_ref().as_ref();
             if others.contains(&known) {
@@ -75,13 +104,13 @@ impl<'a> Source<'a> {
             }
             let span = value.span();
             match value.into_inner() {
-                DeValue::Array(array) => entries.extend(array),
+                DeValue::Array(array) => entries.extend(array.into_iter().map(|entry| (self, entry))),
                 _ => {
                     complaints.push(self.complaint(span, format!("write [[{name}]] in front of each {name}")))
                 }
             }
         }
-        (entries, complaints)
+        true
     }
 
     /// An entry as a `T`, whose fields are `known`.
@@ -111,6 +140,21 @@ impl<'a> Source<'a> {
             None => Ok(()),
         }
     }
+}
+
+/// A file in pieces, cut in front of each line `[[name]]`, with where they begin.
+fn parts<'a>(text: &'a str, name: &str) -> Vec<(usize, &'a str)> {
+    let heading = format!("[[{name}]]");
+    let mut starts = vec![0];
+    let mut at = 0;
+    for line in text.split_inclusive('\n') {
+        if at > 0 && line.trim_start().starts_with(&heading) {
+            starts.push(at);
+        }
+        at += line.len();
+    }
+    let ends = starts.iter().skip(1).copied().chain([text.len()]);
+    starts.iter().copied().zip(ends).filter_map(|(start, end)| Some((start, text.get(start..end)?))).collect()
 }
 
 /// That a word is not known, and which one may have been meant.
@@ -143,10 +187,10 @@ mod tests {
     }
 
     fn read(text: &str) -> (Vec<Thing>, Vec<String>) {
-        let source = Source { file: "things.toml", text };
+        let source = Source::new("things.toml", text);
         let (entries, mut complaints) = source.entries("thing", &["form"]);
         let mut things = Vec::new();
-        for entry in entries {
+        for (source, entry) in entries {
             match source.read(entry, &["name"]) {
                 Ok(thing) => things.push(thing),
                 Err(complaint) => complaints.push(complaint),
@@ -170,7 +214,7 @@ mod tests {
         assert_eq!((things.len(), complaints.len()), (1, 1));
         assert!(complaints[0].starts_with("things.toml:2:8: "), "{complaints:?}");
         let (things, complaints) = read("[[thing]]\nname = \"a\"\nname b\n[[thing]]\nname = \"c\"\n");
-        assert!(things.iter().any(|thing| thing.name == "c"), "{things:?}");
+        assert!(things.iter().any(|thing| thing.name == "c"), "{things:?} {complaints:?}");
         assert!(complaints[0].starts_with("things.toml:3:"), "{complaints:?}");
     }
 

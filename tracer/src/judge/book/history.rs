@@ -14,6 +14,8 @@ pub struct History<'a> {
     pub(super) country: Option<&'static str>,
     pub is_new_destination: bool,
     pub is_new_country: bool,
+    /// The app had a name for this address once.
+    pub had_name: bool,
 }
 
 impl<'a> History<'a> {

@@ -12,6 +12,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
+use lru::LruCache;
+
 use crate::clock::Timestamp;
 use crate::judge::cadence::Beats;
 use crate::judge::observation::{Observation, Who};
@@ -26,6 +28,8 @@ const DAY_NS: u64 = 86_400_000_000_000;
 const LOOK_BACK: usize = 30;
 /// Rows that are kept; the one that was silent longest makes room.
 pub const MOST_ROWS: usize = 20_000;
+/// Addresses of an app that are remembered to have had a name.
+const MOST_NAMED: usize = 256;
 /// Apps that are kept.
 pub const MOST_APPS: usize = 4_000;
 
@@ -84,6 +88,8 @@ pub struct App {
     pub countries: BTreeSet<&'static str>,
     /// Hashes of whom it talked to, see [`target`].
     targets: HashSet<u64>,
+    /// Hashes of addresses that it had a name for.
+    named: LruCache<u64, ()>,
     /// What it sent, by day: the latest [`LOOK_BACK`] days with anything.
     pub sent: BTreeMap<u32, u64>,
 }
@@ -177,8 +183,10 @@ impl Book {
     /// What was known about the app of a flow before it.
     #[must_use]
     pub fn history(&self, seen: &Observation<'_>, booked: &Booked) -> Option<History<'_>> {
+        let app = self.apps.get(&booked.app)?;
         Some(History {
-            app: self.apps.get(&booked.app)?,
+            app,
+            had_name: app.named.contains(&address_hash(seen)),
             now: seen.at,
             country: country(seen),
             is_new_destination: booked.is_new_destination,
@@ -279,6 +287,7 @@ impl Book {
                 last_seen: seen.at,
                 countries: BTreeSet::new(),
                 targets: HashSet::new(),
+                named: LruCache::unbounded(),
                 sent: BTreeMap::new(),
             },
         );
@@ -321,6 +330,12 @@ impl Book {
             && app.countries.insert(country)
         {
             booked.is_new_country = true;
+        }
+        if seen.name.is_some() {
+            app.named.put(address_hash(seen), ());
+            if app.named.len() > MOST_NAMED {
+                app.named.pop_lru();
+            }
         }
         let is_settled = seen.name.is_some() || !matches!(seen.action, Action::Connect | Action::Established);
         let registered = seen.name.map(|name| name.registered.unwrap_or(name.domain));
@@ -438,13 +453,21 @@ fn earliest(known: Timestamp, at: Timestamp) -> Timestamp {
 
 /// Tells apart whom an app talks to: service, else registered domain, else network.
 fn target(service: Option<&str>, registered: Option<&str>, asn: Option<u32>) -> Option<u64> {
-    let hasher = std::hash::BuildHasherDefault::<std::hash::DefaultHasher>::default();
     match (service, registered, asn) {
-        (Some(service), ..) => Some(hasher.hash_one((0, service))),
-        (None, Some(name), _) => Some(hasher.hash_one((1, name))),
-        (None, None, Some(asn)) => Some(hasher.hash_one((2, asn))),
+        (Some(service), ..) => Some(fixed_hash((0, service))),
+        (None, Some(name), _) => Some(fixed_hash((1, name))),
+        (None, None, Some(asn)) => Some(fixed_hash((2, asn))),
         (None, None, None) => None,
     }
+}
+
+fn address_hash(seen: &Observation<'_>) -> u64 {
+    fixed_hash(seen.remote().at.address)
+}
+
+/// The same in every run.
+fn fixed_hash(value: impl std::hash::Hash) -> u64 {
+    std::hash::BuildHasherDefault::<std::hash::DefaultHasher>::default().hash_one(value)
 }
 
 /// What stays the same of an owner.

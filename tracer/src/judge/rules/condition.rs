@@ -106,12 +106,6 @@ impl Condition {
             Test::Like(forms) => texts(&value).iter().any(|text| forms.iter().any(|form| form.matches(text))),
         }
     }
-
-    /// The field that it looks at.
-    #[must_use]
-    pub fn field(&self) -> &Field {
-        &self.field
-    }
 }
 
 impl Comparison {

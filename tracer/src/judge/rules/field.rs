@@ -211,6 +211,7 @@ static KNOWN: &[KnownField] = fields! {
     "channel.bytes_per_hour" Bytes |case| Value::number(case.channel.and_then(|it| it.bytes_per_hour()));
     "ledger.new_destination" Plain |case| Value::flag(case.history.map(|it| it.is_new_destination));
     "ledger.new_country" Plain |case| Value::flag(case.history.map(|it| it.is_new_country));
+    "ledger.had_name" Plain |case| Value::flag(case.history.map(|it| it.had_name));
     "ledger.known_for_ms" Milliseconds |case| Value::number(case.history.map(|it| it.known_for_ms()));
     "ledger.countries" Plain |case| Value::texts(case.history.into_iter().flat_map(|it| it.earlier_countries()));
     "ledger.sent_today" Bytes |case| Value::number(case.history.map(|it| it.sent_today()));

@@ -77,7 +77,7 @@ impl Rules {
     pub fn built_in() -> Self {
         let mut rules = Self::default();
         // A test proves that there is nothing to complain about.
-        let _ = rules.load(&Source { file: "rules.toml", text: include_str!("../../../../data/rules.toml") });
+        let _ = rules.load(&Source::new("rules.toml", include_str!("../../../../data/rules.toml")));
         rules
     }
 
@@ -89,8 +89,8 @@ impl Rules {
     pub fn load(&mut self, source: &Source<'_>) -> Result<(), Vec<Complaint>> {
         let (entries, mut complaints) = source.entries("rule", &[]);
         let mut rules = self.rules.clone();
-        for entry in entries {
-            if let Err(complaint) = take(&mut rules, source, &entry) {
+        for (source, entry) in entries {
+            if let Err(complaint) = take(&mut rules, &source, &entry) {
                 complaints.push(complaint);
             }
         }

@@ -37,12 +37,6 @@ impl Template {
         }
         out
     }
-
-    /// The fields in it.
-    #[must_use]
-    pub fn fields(&self) -> Vec<&Field> {
-        self.parts.iter().flat_map(Part::fields).collect()
-    }
 }
 
 impl Part {

@@ -64,7 +64,7 @@ fn with_case<R>(change: impl FnOnce(&mut Observation<'_>), ask: impl FnOnce(&Cas
 
 fn rules(text: &str) -> Rules {
     let mut rules = Rules::default();
-    rules.load(&Source { file: "test.toml", text }).unwrap();
+    rules.load(&Source::new("test.toml", text)).unwrap();
     rules
 }
 
@@ -136,7 +136,7 @@ fn a_file_changes_single_points_of_a_rule_and_adds_others() {
     let mut rules = Rules::built_in();
     let before = rules.all().len();
     let text = "[[rule]]\nid = \"outside-home\"\nseverity = \"high\"\n\n[[rule]]\nid = \"mine\"\nwhen = { \"user.uid\" = 7 }\n";
-    rules.load(&Source { file: "mine.toml", text }).unwrap();
+    rules.load(&Source::new("mine.toml", text)).unwrap();
     assert_eq!(rules.all().len(), before + 1);
     let changed = rules.all().iter().find(|rule| &*rule.id == "outside-home").unwrap();
     assert_eq!((changed.severity, changed.when.len()), (Severity::High, 1));
@@ -156,11 +156,11 @@ fn an_error_names_file_line_field_and_the_nearest_right_word_and_nothing_of_the_
         ),
         (
             "[[rule]]\nid = \"x\"\nwhen = { \"user.uid\" = { atleast = 1 } }\n",
-            "r.toml:3:24: unknown test `atleast`; did you mean `at_least`?",
+            "r.toml:3:25: unknown test `atleast`; did you mean `at_least`?",
         ),
         (
             "[[rule]]\nid = \"x\"\nwhen = { \"flow.age_ms\" = { above = \"2 horses\" } }\n",
-            "r.toml:3:35: `2 horses` is no time",
+            "r.toml:3:36: `2 horses` is no time",
         ),
         (
             "[[rule]]\nid = \"x\"\nwhen = { \"user.uid\" = 1 }\nreason = \"{whoo} did\"\n",
@@ -173,7 +173,7 @@ fn an_error_names_file_line_field_and_the_nearest_right_word_and_nothing_of_the_
     ] {
         let mut rules = Rules::built_in();
         let before = rules.all().len();
-        let complaints = rules.load(&Source { file: "r.toml", text }).unwrap_err();
+        let complaints = rules.load(&Source::new("r.toml", text)).unwrap_err();
         let complaints: Vec<String> = complaints.iter().map(ToString::to_string).collect();
         assert!(complaints.iter().any(|line| line.contains(complaint)), "{complaint}: {complaints:#?}");
         assert_eq!(rules.all().len(), before);
@@ -184,7 +184,7 @@ fn an_error_names_file_line_field_and_the_nearest_right_word_and_nothing_of_the_
 fn the_built_in_rules_are_right_and_each_says_what_it_is_about() {
     let mut rules = Rules::default();
     let text = include_str!("../../../../data/rules.toml");
-    assert_eq!(rules.load(&Source { file: "rules.toml", text }), Ok(()));
+    assert_eq!(rules.load(&Source::new("rules.toml", text)), Ok(()));
     for name in [
         "service-outside-region",
         "outside-home",

@@ -88,11 +88,6 @@ impl HostTable {
         self.entries.len()
     }
 
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
     /// Gives back memory that growing left over.
     pub fn shrink(&mut self) {
         self.arena.shrink_to_fit();

@@ -223,16 +223,15 @@ impl Services {
     pub fn built_in() -> Self {
         let mut services = Self::default();
         // A test proves that there is nothing to complain about.
-        let _ = services
-            .load(&Source { file: "services.toml", text: include_str!("../../../../data/services.toml") });
+        let _ = services.load(&Source::new("services.toml", include_str!("../../../../data/services.toml")));
         services
     }
 
     /// Adds the services of a file; one with the id of a known one replaces it. What is wrong is left out and told.
     pub fn load(&mut self, source: &Source<'_>) -> Vec<Complaint> {
         let (entries, mut complaints) = source.entries("service", &["form"]);
-        for entry in entries {
-            let (service, more) = read(source, entry);
+        for (source, entry) in entries {
+            let (service, more) = read(&source, entry);
             complaints.extend(more);
             if let Some(service) = service
                 && let Err(complaint) = self.take(service)
