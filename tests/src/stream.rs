@@ -97,7 +97,7 @@ impl Stream {
                     text(record, "flow.end")
                 }
                 kind @ ("connect" | "established" | "accept" | "failed" | "close" | "existing" | "sample"
-                | "named" | "dns") => kind,
+                | "named" | "dns" | "alert") => kind,
                 _ => continue,
             };
             *written.entry(kind.to_owned()).or_default() += 1;
