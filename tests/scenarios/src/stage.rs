@@ -38,8 +38,11 @@ impl Place {
     }
 
     fn judge(&self) -> Judge {
-        let home = self.home.split(',').map(str::to_owned).collect();
-        Judge::new(Expectations { home, ..Expectations::built_in() }, Duration::from_secs(60), QUIET)
+        Judge::new(
+            Expectations { home: self.homes(), ..Expectations::built_in() },
+            Duration::from_secs(60),
+            QUIET,
+        )
     }
 
     /// What a tracer writes that sees these events.
@@ -47,26 +50,21 @@ impl Place {
     /// # Errors
     /// When the files of the place cannot be read.
     pub fn live(&self, events: &[Event]) -> Result<String> {
-        let mut pipeline = self.pipeline()?;
-        let clock = Clock::fixed(SWITCHED_ON);
-        let begin = events.first().map_or(BootTime(0), |event| event.at);
-        let home: Vec<String> = self.home.split(',').map(str::to_owned).collect();
-        let config = ConfigObject {
-            home: &home,
-            android_root: "/",
-            max_flows: flow::table::DEFAULT_CAPACITY,
-            sample_ms: Some(60_000),
-            ..ConfigObject::default()
-        };
-        let geo = pipeline.stages.enricher.geo.databases().to_vec();
-        let start = StreamObject { config: Some(config), geo: &geo, ..StreamObject::default() };
-        pipeline.stages.report(Action::Start, clock.at(begin), start);
-        for event in events {
-            pipeline.handle(event, clock);
-        }
-        let end = events.last().map_or(begin, |event| event.at);
-        pipeline.stages.report(Action::Stop, clock.at(end), StreamObject::default());
-        Ok(String::from_utf8_lossy(pipeline.stages.lines.bytes()).into_owned())
+        let mut live = self.begin()?;
+        events.iter().for_each(|event| live.handle(event));
+        Ok(String::from_utf8_lossy(&live.end()).into_owned())
+    }
+
+    /// A tracer that waits for events.
+    ///
+    /// # Errors
+    /// When the files of the place cannot be read.
+    pub fn begin(&self) -> Result<Live> {
+        Ok(Live { pipeline: self.pipeline()?, home: self.homes(), last: None })
+    }
+
+    fn homes(&self) -> Vec<String> {
+        self.home.split(',').map(str::to_owned).collect()
     }
 
     /// What comes of a capture in replay.
@@ -100,5 +98,50 @@ impl Place {
         };
         let flows = FlowTable::new(flow::table::DEFAULT_CAPACITY);
         Ok(Pipeline { flows, hearing: Hearing::default(), stages })
+    }
+}
+
+/// A tracer at work.
+pub struct Live {
+    pipeline: Pipeline,
+    home: Vec<String>,
+    last: Option<BootTime>,
+}
+
+impl Live {
+    /// Takes an event; writes the `start` record before the first one.
+    pub fn handle(&mut self, event: &Event) {
+        let clock = Clock::fixed(SWITCHED_ON);
+        if self.last.is_none() {
+            self.start(clock.at(event.at));
+        }
+        self.last = Some(event.at);
+        self.pipeline.handle(event, clock);
+    }
+
+    fn start(&mut self, at: Timestamp) {
+        let config = ConfigObject {
+            home: &self.home,
+            android_root: "/",
+            max_flows: flow::table::DEFAULT_CAPACITY,
+            sample_ms: Some(60_000),
+            ..ConfigObject::default()
+        };
+        let geo = self.pipeline.stages.enricher.geo.databases().to_vec();
+        let start = StreamObject { config: Some(config), geo: &geo, ..StreamObject::default() };
+        self.pipeline.stages.report(Action::Start, at, start);
+    }
+
+    /// The lines so far.
+    pub fn take(&mut self) -> Vec<u8> {
+        self.pipeline.stages.lines.hand_over(std::mem::take).1
+    }
+
+    /// The last lines, with the `stop` record.
+    #[must_use]
+    pub fn end(mut self) -> Vec<u8> {
+        let at = Clock::fixed(SWITCHED_ON).at(self.last.unwrap_or_default());
+        self.pipeline.stages.report(Action::Stop, at, StreamObject::default());
+        self.take()
     }
 }

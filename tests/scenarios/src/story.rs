@@ -177,6 +177,14 @@ impl Story {
         seen.into_iter().map(|(_, event)| event).collect()
     }
 
+    /// Takes the events so far, without looks at open connections.
+    pub fn take(&mut self) -> Vec<Event> {
+        self.open.clear();
+        let mut events = std::mem::take(&mut self.events);
+        events.sort_by_key(|(at, _)| *at);
+        events.into_iter().map(|(_, event)| event).collect()
+    }
+
     fn begin(&mut self, at: Ms, app: App, server: Server) -> (u64, Tuple) {
         self.cookies += 1;
         let cookie = 0x1000 + self.cookies;

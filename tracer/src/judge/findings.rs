@@ -1,9 +1,10 @@
 //! Findings: what rules noticed, each told once and not again until something changes. Pure.
 
-use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
+
+use hashbrown::HashMap;
 
 use super::observation::FlowRef;
 use crate::clock::Timestamp;

@@ -8,10 +8,11 @@ mod history;
 pub use amounts::Amounts;
 pub use history::History;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::hash::{BuildHasher, RandomState};
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::BuildHasher;
 use std::sync::Arc;
 
+use hashbrown::{DefaultHashBuilder, HashMap, HashSet};
 use lru::LruCache;
 
 use crate::clock::Timestamp;
@@ -128,7 +129,7 @@ pub struct Book {
     pub rows: HashMap<RowId, Row>,
     row_ids: HashMap<RowKey, RowId>,
     next_id: u64,
-    hasher: RandomState,
+    hasher: DefaultHashBuilder,
     /// `None`: nobody stores it.
     pub pending: Option<Pending>,
 }
@@ -141,7 +142,7 @@ impl Default for Book {
             rows: HashMap::new(),
             row_ids: HashMap::new(),
             next_id: 1,
-            hasher: RandomState::new(),
+            hasher: DefaultHashBuilder::default(),
             pending: None,
         }
     }

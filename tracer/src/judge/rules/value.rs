@@ -119,8 +119,14 @@ impl Unit {
     }
 }
 
+#[allow(clippy::cast_possible_truncation, reason = "whole numbers below 2^53")]
 fn plain(number: f64) -> String {
-    if number.fract() == 0.0 { format!("{number:.0}") } else { format!("{number:.2}") }
+    // Much faster than the way for fractions.
+    if number.fract() == 0.0 && number.abs() < 9e15 {
+        (number as i64).to_string()
+    } else {
+        format!("{number:.2}")
+    }
 }
 
 fn bytes(number: f64) -> String {

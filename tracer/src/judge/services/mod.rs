@@ -3,7 +3,7 @@
 //! In: what is known of a connection ([`Subject`]). Out: which service it belongs to, and what spoke for that ([`Found`]).
 //! A name decides; a port only together with the app or the network; a port alone makes a service possible, no more.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
