@@ -6,35 +6,96 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
+use serde_json::Error;
 use serde_json::value::RawValue;
+use smallvec::SmallVec;
 
 use crate::clock::Timestamp;
 use crate::enrich::geo::Scope;
 use crate::record::{Action, Direction, End, NameCandidate, NameSource, Protocol, Transport};
 
+/// Members of a record that judging needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Member {
+    Seq,
+    Timestamp,
+    Event,
+    Flow,
+    Network,
+    Source,
+    Destination,
+    Process,
+    User,
+    App,
+    Attribution,
+    Tracer,
+}
+
+const MEMBERS: usize = Member::Tracer as usize + 1;
+
+impl Member {
+    const NAMES: [(Self, &str); MEMBERS] = [
+        (Self::Seq, "seq"),
+        (Self::Timestamp, "@timestamp"),
+        (Self::Event, "event"),
+        (Self::Flow, "flow"),
+        (Self::Network, "network"),
+        (Self::Source, "source"),
+        (Self::Destination, "destination"),
+        (Self::Process, "process"),
+        (Self::User, "user"),
+        (Self::App, "app"),
+        (Self::Attribution, "attribution"),
+        (Self::Tracer, "tracer"),
+    ];
+
+    fn named(name: &str) -> Option<Self> {
+        Self::NAMES.iter().find(|(_, known)| *known == name).map(|(member, _)| *member)
+    }
+
+    /// As it is written.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        Self::NAMES.iter().find(|(member, _)| *member == self).map_or("", |(_, name)| name)
+    }
+}
+
+/// A member and its text.
+type Named<'a> = (Cow<'a, str>, &'a RawValue);
+
 /// The members of a record, in their order.
 #[derive(Debug, Default)]
-pub struct Members<'a>(pub Vec<(Cow<'a, str>, &'a RawValue)>);
+pub struct Members<'a> {
+    /// On the stack: each line has some fifteen.
+    pub all: SmallVec<[Named<'a>; 20]>,
+    known: [Option<&'a RawValue>; MEMBERS],
+}
 
-impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
+impl<'de> Deserialize<'de> for Members<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct InOrder;
         impl<'de> Visitor<'de> for InOrder {
-            type Value = Vec<(Cow<'de, str>, &'de RawValue)>;
+            type Value = Members<'de>;
 
             fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str("a record")
             }
 
             fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
-                let mut members = Vec::with_capacity(16);
+                let mut members = Members::default();
                 while let Some(Key(key)) = map.next_key()? {
-                    members.push((key, map.next_value()?));
+                    let value: &RawValue = map.next_value()?;
+                    if let Some(known) = Member::named(&key)
+                        && let Some(place) = members.known.get_mut(known as usize)
+                    {
+                        *place = Some(value);
+                    }
+                    members.all.push((key, value));
                 }
                 Ok(members)
             }
         }
-        deserializer.deserialize_map(InOrder).map(Members)
+        deserializer.deserialize_map(InOrder)
     }
 }
 
@@ -66,21 +127,25 @@ impl<'de: 'a, 'a> Deserialize<'de> for Key<'a> {
 impl<'a> Members<'a> {
     /// The text of a member.
     #[must_use]
-    pub fn get(&self, name: &str) -> Option<&'a str> {
-        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.get())
+    pub fn get(&self, member: Member) -> Option<&'a str> {
+        self.known.get(member as usize).copied().flatten().map(RawValue::get)
     }
 
     /// A member as a `T`; `None`: there is none.
     ///
     /// # Errors
     /// When it has another form.
-    pub fn read<T: Deserialize<'a>>(&self, name: &str) -> Result<Option<T>, serde_json::Error> {
-        self.get(name)
-            .map(|text| {
-                serde_json::from_str(text)
-                    .map_err(|error| serde_json::Error::custom(format!("`{name}`: {error}")))
-            })
-            .transpose()
+    pub fn read<T: Deserialize<'a>>(&self, member: Member) -> Result<Option<T>, Error> {
+        let wrong = |error| Error::custom(format!("`{}`: {error}", member.name()));
+        self.get(member).map(|text| serde_json::from_str(text).map_err(wrong)).transpose()
+    }
+
+    /// A member that must be there, as a `T`.
+    ///
+    /// # Errors
+    /// When it is not, or has another form.
+    pub fn need<T: Deserialize<'a>>(&self, member: Member) -> Result<T, Error> {
+        self.read(member)?.ok_or_else(|| Error::custom(format!("no `{}`", member.name())))
     }
 }
 
@@ -175,10 +240,9 @@ pub struct Organization {
 ///
 /// # Errors
 /// When there is none.
-pub fn timestamp(members: &Members<'_>) -> Result<Timestamp, serde_json::Error> {
-    let text: Cow<'_, str> =
-        members.read("@timestamp")?.ok_or_else(|| serde_json::Error::custom("no `@timestamp`"))?;
-    text.parse().map_err(|error| serde_json::Error::custom(format!("`@timestamp`: {error}")))
+pub fn timestamp(members: &Members<'_>) -> Result<Timestamp, Error> {
+    let text: &str = members.need(Member::Timestamp)?;
+    text.parse().map_err(|error| Error::custom(format!("`@timestamp`: {error}")))
 }
 
 #[cfg(test)]
@@ -187,12 +251,13 @@ mod tests {
 
     #[test]
     fn members_keep_their_order_and_their_text() {
-        let line = r#"{"b":1.50,"a":{"x" : [1, 2]},"c\u0041":null}"#;
+        let line = r#"{"seq":1.50,"app":{"x" : [1, 2]},"c\u0041":null}"#;
         let members: Members<'_> = serde_json::from_str(line).unwrap();
-        let all: Vec<_> = members.0.iter().map(|(name, value)| (&**name, value.get())).collect();
-        assert_eq!(all, [("b", "1.50"), ("a", r#"{"x" : [1, 2]}"#), ("cA", "null")]);
-        assert_eq!(members.get("b"), Some("1.50"));
-        assert!(members.read::<u8>("a").unwrap_err().to_string().starts_with("`a`: "));
+        let all: Vec<_> = members.all.iter().map(|(name, value)| (&**name, value.get())).collect();
+        assert_eq!(all, [("seq", "1.50"), ("app", r#"{"x" : [1, 2]}"#), ("cA", "null")]);
+        assert_eq!(members.get(Member::Seq), Some("1.50"));
+        assert!(members.read::<u8>(Member::App).unwrap_err().to_string().starts_with("`app`: "));
+        assert_eq!(members.need::<u8>(Member::User).unwrap_err().to_string(), "no `user`");
     }
 
     #[test]

@@ -22,7 +22,7 @@ use crate::enrich::geo::{self, Geo};
 use crate::judge::observation::{FlowRef, Name, Observation, Place, Who};
 use crate::judge::{Judge, Verdict};
 use crate::record::{Action, NameCandidate, PlaceCache, PlaceText};
-use line::{Endpoint, Event, Flow, Members, Network};
+use line::{Endpoint, Event, Flow, Member, Members, Network};
 use owners::Owners;
 
 pub use command::replay;
@@ -123,8 +123,8 @@ impl Replay {
     fn take_record(&mut self, line: &[u8]) -> Result<(), Error> {
         let text = std::str::from_utf8(line).map_err(Error::custom)?;
         let members: Members<'_> = serde_json::from_str(text)?;
-        let event: Event = members.read("event")?.ok_or_else(|| Error::custom("no `event`"))?;
-        let seq: u64 = members.read("seq")?.ok_or_else(|| Error::custom("no `seq`"))?;
+        let event: Event = members.need(Member::Event)?;
+        let seq: u64 = members.need(Member::Seq)?;
         let at = line::timestamp(&members)?;
         if event.action == Action::Start {
             self.tell_losses();
@@ -157,12 +157,11 @@ impl Replay {
     }
 
     fn take_connection(&mut self, action: Action, at: Timestamp, members: &Members<'_>) -> Result<(), Error> {
-        let missing = |name: &str| Error::custom(format!("no `{name}`"));
         let judged = Judged {
-            flow: members.read("flow")?.ok_or_else(|| missing("flow"))?,
-            network: members.read("network")?.ok_or_else(|| missing("network"))?,
-            source: members.read("source")?.ok_or_else(|| missing("source"))?,
-            destination: members.read("destination")?.ok_or_else(|| missing("destination"))?,
+            flow: members.need(Member::Flow)?,
+            network: members.need(Member::Network)?,
+            source: members.need(Member::Source)?,
+            destination: members.need(Member::Destination)?,
         };
         let who = self.owners.of(members)?;
         let ends = Ends {
@@ -234,7 +233,7 @@ impl Replay {
 
     /// A record about a stream's beginning: what it is judged by now takes the place of what it was judged by then.
     fn take_start(&mut self, members: &Members<'_>) -> Result<(), Error> {
-        let mut tracer: serde_json::Value = members.read("tracer")?.unwrap_or_default();
+        let mut tracer: serde_json::Value = members.read(Member::Tracer)?.unwrap_or_default();
         let config = tracer.get("config").cloned().unwrap_or_default();
         self.stream.is_redacted =
             config.get("redacted").and_then(serde_json::Value::as_bool).unwrap_or_default();
@@ -260,7 +259,7 @@ impl Replay {
 
     /// A record about a stream's end: what is found now takes the place of what was found then.
     fn take_stop(&mut self, members: &Members<'_>) -> Result<(), Error> {
-        let mut tracer: serde_json::Value = members.read("tracer")?.unwrap_or_default();
+        let mut tracer: serde_json::Value = members.read(Member::Tracer)?.unwrap_or_default();
         if let Some(object) = tracer.as_object_mut() {
             object.remove("findings");
             let findings = self.judge.summary();

@@ -1,29 +1,30 @@
 //! Whose connections recorded lines are: read once for all lines that say the same.
 
+use std::hash::BuildHasher;
 use std::sync::Arc;
 
-use lru::LruCache;
+use hashbrown::{DefaultHashBuilder, HashTable};
 use serde::Deserialize;
 
-use super::line::Members;
+use super::line::{Member, Members};
 use crate::enrich::app::Kind;
 use crate::judge::observation::{Behalf, Who};
 
-/// Owners that are remembered.
+/// Owners that are remembered; when there are more, they are read anew.
 const CAPACITY: usize = 4096;
 /// The members that tell of the owner.
-const MEMBERS: [&str; 4] = ["process", "user", "app", "attribution"];
+const MEMBERS: [Member; 4] = [Member::Process, Member::User, Member::App, Member::Attribution];
 
 /// Owners by the text of these members.
+#[derive(Default)]
 pub struct Owners {
-    known: LruCache<String, Arc<Who>>,
-    text: String,
+    known: HashTable<Known>,
+    hasher: DefaultHashBuilder,
 }
 
-impl Default for Owners {
-    fn default() -> Self {
-        Self { known: LruCache::unbounded(), text: String::new() }
-    }
+struct Known {
+    texts: [Option<Box<str>>; MEMBERS.len()],
+    who: Arc<Who>,
 }
 
 impl Owners {
@@ -32,20 +33,21 @@ impl Owners {
     /// # Errors
     /// When its members have another form.
     pub fn of(&mut self, members: &Members<'_>) -> Result<Arc<Who>, serde_json::Error> {
-        self.text.clear();
-        for name in MEMBERS {
-            self.text.push_str(members.get(name).unwrap_or_default());
-            // No JSON text has it, so that nothing is taken for something else.
-            self.text.push('\0');
+        let texts = MEMBERS.map(|member| members.get(member));
+        let hash = self.hasher.hash_one(texts);
+        let is_same = |known: &Known| known.texts.iter().map(Option::as_deref).eq(texts);
+        if let Some(known) = self.known.find(hash, is_same) {
+            return Ok(Arc::clone(&known.who));
         }
-        if let Some(known) = self.known.get(self.text.as_str()) {
-            return Ok(Arc::clone(known));
+        if self.known.len() >= CAPACITY {
+            self.known.clear();
         }
         let who = Arc::new(read(members)?);
-        self.known.put(self.text.clone(), Arc::clone(&who));
-        if self.known.len() > CAPACITY {
-            self.known.pop_lru();
-        }
+        let known = Known { texts: texts.map(|text| text.map(Into::into)), who: Arc::clone(&who) };
+        let hasher = &self.hasher;
+        self.known.insert_unique(hash, known, |known| {
+            hasher.hash_one(known.texts.each_ref().map(Option::as_deref))
+        });
         Ok(who)
     }
 }
@@ -86,10 +88,10 @@ struct OnBehalfOf {
 }
 
 fn read(members: &Members<'_>) -> Result<Who, serde_json::Error> {
-    let process: Option<Process> = members.read("process")?;
-    let user: Option<User> = members.read("user")?;
-    let app: Option<App> = members.read("app")?;
-    let attribution: Option<Attribution> = members.read("attribution")?;
+    let process: Option<Process> = members.read(Member::Process)?;
+    let user: Option<User> = members.read(Member::User)?;
+    let app: Option<App> = members.read(Member::App)?;
+    let attribution: Option<Attribution> = members.read(Member::Attribution)?;
     let (process, executable) = process.map(|process| (process.name, process.executable)).unzip();
     Ok(Who {
         uid: user.as_ref().and_then(|user| user.id.parse().ok()),

@@ -65,7 +65,7 @@ pub fn record(
     flags: &[Flag],
 ) {
     let mut object = Object::begin(out);
-    for (name, value) in &members.0 {
+    for (name, value) in &members.all {
         match &**name {
             "seq" => object.member("seq", &seq),
             "source" => object.member("source", source),
@@ -95,7 +95,7 @@ pub fn alert(
     news: News,
 ) {
     let mut object = Object::begin(out);
-    for (name, value) in &members.0 {
+    for (name, value) in &members.all {
         match &**name {
             "seq" => object.member("seq", &seq),
             "event" => object.member("event", &ALERT_EVENT),
@@ -115,7 +115,7 @@ pub fn alert(
 /// A record that is not judged.
 pub fn unchanged(out: &mut Vec<u8>, members: &Members<'_>, seq: u64) {
     let mut object = Object::begin(out);
-    for (name, value) in &members.0 {
+    for (name, value) in &members.all {
         match &**name {
             "seq" => object.member("seq", &seq),
             name => object.text(name, value.get()),
@@ -127,7 +127,7 @@ pub fn unchanged(out: &mut Vec<u8>, members: &Members<'_>, seq: u64) {
 /// A record about the stream, with something else to say.
 pub fn with_tracer(out: &mut Vec<u8>, members: &Members<'_>, seq: u64, tracer: &Value) {
     let mut object = Object::begin(out);
-    for (name, value) in &members.0 {
+    for (name, value) in &members.all {
         match &**name {
             "seq" => object.member("seq", &seq),
             "tracer" => object.member("tracer", tracer),
@@ -175,7 +175,7 @@ pub fn json(members: &Members<'_>) -> Value {
     let member = |(name, value): &(std::borrow::Cow<'_, str>, &serde_json::value::RawValue)| {
         (name.to_string(), serde_json::from_str(value.get()).unwrap_or_default())
     };
-    Value::Object(members.0.iter().map(member).collect())
+    Value::Object(members.all.iter().map(member).collect())
 }
 
 /// A JSON object that is being written, one line.
