@@ -46,7 +46,7 @@ fn connection(story: &mut Story, number: u64) {
     let app = App { uid, pid: 2_000 + uid % 1_000, comm: "worker" };
     let [_, _, _, _, a, b, c, d] = spread.to_be_bytes();
     let server = Server { ip: Ipv4Addr::new(20 + a % 60, b, c, d), port: 443 };
-    if number % 3 != 0 {
+    if !number.is_multiple_of(3) {
         let name = format!("host{}.service{}.example", number % 5_000, number % 300);
         story.resolve(at - 60, app, &name, server.ip);
     }
