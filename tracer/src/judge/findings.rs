@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use hashbrown::HashMap;
 
+use super::book::{AppId, RowId};
 use super::observation::FlowRef;
 use crate::clock::Timestamp;
 use crate::record::Severity;
@@ -36,8 +37,10 @@ pub struct Finding {
     pub flows: Vec<FlowRef>,
     /// What makes it news when it changes.
     pub changing: String,
+    /// App and row of the book that it was noticed of last.
+    pub booked: Option<(AppId, RowId)>,
     /// When the stream was told last.
-    told: Option<Timestamp>,
+    pub told: Option<Timestamp>,
     /// The owner of the device knows of it, as long as this does not change.
     pub acknowledged: Option<String>,
 }
@@ -65,6 +68,8 @@ pub struct Noticed<'a> {
     pub reason: &'a str,
     pub expected_if: String,
     pub flow: FlowRef,
+    /// App and row of the book.
+    pub booked: Option<(AppId, RowId)>,
     /// The rule had noticed this flow before.
     pub is_counted: bool,
     pub at: Timestamp,
@@ -147,6 +152,7 @@ impl Finding {
             count: 0,
             flows: Vec::new(),
             changing: noticed.changing.clone(),
+            booked: noticed.booked,
             told: None,
             acknowledged: None,
         }
@@ -160,6 +166,7 @@ impl Finding {
         self.first = self.first.min(noticed.at);
         self.last = self.last.max(noticed.at);
         self.changing = noticed.changing;
+        self.booked = noticed.booked.or(self.booked);
         if !noticed.is_counted {
             self.count = self.count.saturating_add(1);
             if self.flows.len() < MOST_FLOWS && !self.flows.contains(&noticed.flow) {
@@ -207,6 +214,7 @@ mod tests {
             reason: "because",
             expected_if: String::new(),
             flow: FlowRef { boot: 1, cookie, peer: None },
+            booked: None,
             is_counted: false,
             at: Timestamp(at * HOUR),
         };

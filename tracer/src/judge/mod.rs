@@ -164,6 +164,7 @@ impl Judge {
                     reason: &flag.reason,
                     expected_if: rule.expected_if(&case),
                     flow: seen.flow,
+                    booked: watched.booked.map(|booked| (booked.app, booked.row)),
                     is_counted: watched.is_noticed(number),
                     at: seen.at,
                 });
