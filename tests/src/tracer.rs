@@ -45,10 +45,14 @@ impl Tracer {
     }
 
     /// Starts the tracer.
+    /// Without a ledger, unless it is given one: no test is to know of another.
     pub fn spawn<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Self {
         let mut command = Command::new(crate::programs::tracer());
+        command.args(arguments);
+        if !command.get_args().any(|argument| argument == "--ledger") {
+            command.arg("--no-ledger");
+        }
         command
-            .args(arguments)
             .args(crate::scenario::arguments())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

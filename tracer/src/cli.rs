@@ -38,6 +38,10 @@ pub enum Command {
     Replay(ReplayArgs),
     /// List the services that are known, explain one, or say which one a host or an address belongs to.
     Services(ServicesArgs),
+    /// Ask the ledger: what each app has done with whom, since when, on how many days.
+    Ledger(LedgerArgs),
+    /// Say that a finding is known and all right: it is not told again until something about it changes.
+    Ack(AckArgs),
     /// Print the JSON Schema of the records.
     Schema,
     /// Print completions for a shell.
@@ -94,7 +98,8 @@ pub struct RunArgs {
     /// Do not look for names, in the kernel neither: no payload at all is looked at.
     #[arg(long)]
     pub no_names: bool,
-    /// Write names and addresses as hashes with a key of this run only, so that the records can be shared.
+    /// Write names and addresses as hashes with a key of this run only, so that the records can be shared. Nothing is kept in the
+    /// ledger then.
     #[arg(long)]
     pub redact: bool,
     /// Also connections to loopback addresses.
@@ -133,6 +138,16 @@ pub struct RunArgs {
     /// How long a finding that goes on is not told again.
     #[arg(long, value_name = "TIME", default_value = "24h", value_parser = humantime::parse_duration, help_heading = "Judging")]
     pub quiet: Duration,
+    /// Keep what is seen in this file (created if need be), and go on from what is in it. Without this: /data/local/tmp/tracer.db on
+    /// Android, elsewhere tracer/tracer.db in the user's state directory.
+    #[arg(long, value_name = "FILE", conflicts_with = "redact", help_heading = "Judging")]
+    pub ledger: Option<PathBuf>,
+    /// How long changes gather until they are written into the ledger: what a killed process loses at most.
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration, help_heading = "Judging")]
+    pub ledger_every: Duration,
+    /// Keep nothing, and know nothing of earlier runs.
+    #[arg(long, conflicts_with = "ledger", help_heading = "Judging")]
+    pub no_ledger: bool,
     #[command(flatten)]
     pub judge: JudgeArgs,
     #[command(flatten)]
@@ -229,10 +244,72 @@ pub struct ReplayArgs {
     /// How long a finding that goes on is not told again.
     #[arg(long, value_name = "TIME", default_value = "24h", value_parser = humantime::parse_duration, help_heading = "Judging")]
     pub quiet: Duration,
+    /// Book what the streams say in this ledger (created if need be), and judge by what is in it. What it has booked of a stream
+    /// before is not booked again.
+    #[arg(long, value_name = "FILE", help_heading = "Judging")]
+    pub ledger: Option<PathBuf>,
+    /// How long changes gather until they are written into the ledger.
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = humantime::parse_duration, help_heading = "Judging")]
+    pub ledger_every: Duration,
     #[command(flatten)]
     pub judge: JudgeArgs,
     #[command(flatten)]
     pub data: DataArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct LedgerArgs {
+    /// What each line is about.
+    #[arg(value_enum, default_value_t = LedgerSubject::App)]
+    pub by: LedgerSubject,
+    /// Only apps with this in their name.
+    #[arg(long, value_name = "PART")]
+    pub app: Option<String>,
+    /// Only this country (ISO 3166-1 alpha-2).
+    #[arg(long, value_name = "CC")]
+    pub country: Option<String>,
+    /// Only this service, by its id.
+    #[arg(long, value_name = "ID")]
+    pub service: Option<String>,
+    /// Only what was seen for the first time since then, the newest first: `7d`, or `2026-11-20`, or an RFC 3339 time.
+    #[arg(long, value_name = "WHEN")]
+    pub new_since: Option<String>,
+    /// At most so many lines.
+    #[arg(long, value_name = "N")]
+    pub limit: Option<usize>,
+    /// As JSON lines.
+    #[arg(long)]
+    pub json: bool,
+    /// Another ledger than the usual one.
+    #[arg(long, value_name = "FILE")]
+    pub ledger: Option<PathBuf>,
+}
+
+/// What a line of `tracer ledger` is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LedgerSubject {
+    App,
+    Country,
+    Service,
+    /// One app and one of its destinations.
+    Destination,
+    /// What was noticed, with the keys that `tracer ack` takes.
+    Finding,
+    /// The ledger itself.
+    File,
+}
+
+#[derive(Debug, Args)]
+pub struct AckArgs {
+    /// Keys of findings, as in `alert.key` and in `tracer ledger finding`.
+    #[arg(value_name = "KEY", required = true)]
+    pub keys: Vec<String>,
+    /// Take it back: tell of it again.
+    #[arg(long)]
+    pub undo: bool,
+    /// Another ledger than the usual one.
+    #[arg(long, value_name = "FILE")]
+    pub ledger: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -18,7 +18,7 @@ use crate::failure::Failure;
 use crate::judge::Expectations;
 use crate::judge::services::command;
 use crate::kernel::{doctor, features::Features, hooks::Hooks};
-use crate::{record, replay, run};
+use crate::{ledger, record, replay, run};
 
 /// Runs what was asked for.
 ///
@@ -34,6 +34,8 @@ pub fn execute(cli: Cli) -> Result<(), Failure> {
         Some(Command::Geo(args)) => geo(&args),
         Some(Command::Replay(args)) => replay::replay(&args),
         Some(Command::Services(args)) => services(args),
+        Some(Command::Ledger(args)) => ledger::ledger(&args),
+        Some(Command::Ack(args)) => ledger::ack(&args),
         Some(Command::Schema) => schema(),
         Some(Command::Completions { shell }) => {
             clap_complete::generate(shell, &mut Cli::command(), "tracer", &mut io::stdout());

@@ -55,6 +55,20 @@ pub struct Config {
     /// `--android-root` was given, so a missing package list is worth a warning.
     pub android_root_given: bool,
     pub geo: Vec<PathBuf>,
+    pub ledger: LedgerChoice,
+    /// How long changes gather until they are written into it.
+    pub ledger_every: Duration,
+}
+
+/// Where what is seen is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LedgerChoice {
+    /// Nowhere.
+    None,
+    /// In this file, or not at all: then it is no use to start.
+    Given(PathBuf),
+    /// In the usual file, if it can be used.
+    Usual(PathBuf),
 }
 
 impl TryFrom<RunArgs> for Config {
@@ -100,6 +114,13 @@ impl TryFrom<RunArgs> for Config {
             android_root_given: args.data.android_root.is_some(),
             android_root: args.data.android_root.unwrap_or_else(|| PathBuf::from("/")),
             geo: args.data.geo,
+            ledger_every: args.ledger_every,
+            ledger: match args.ledger {
+                Some(path) => LedgerChoice::Given(path),
+                // Hashes of one run mean nothing to the next one.
+                None if args.no_ledger || args.redact => LedgerChoice::None,
+                None => LedgerChoice::Usual(crate::ledger::default_place()),
+            },
         })
     }
 }
@@ -124,13 +145,17 @@ fn actions(choices: &[EventChoice], format: FormatArg) -> Vec<Action> {
 /// # Errors
 /// Names the code that is none.
 pub fn home(args: &JudgeArgs) -> Result<Vec<String>, Failure> {
-    args.home.iter().map(|code| country(code)).collect()
+    args.home.iter().map(|code| country("--home", code)).collect()
 }
 
-fn country(code: &str) -> Result<String, Failure> {
+/// Checks the code of a country.
+///
+/// # Errors
+/// Names the option, and the code that is none.
+pub fn country(option: &str, code: &str) -> Result<String, Failure> {
     geo::country(code.trim()).map(|country| country.code.to_owned()).ok_or_else(|| {
         Failure::usage(format!(
-            "--home {code}: not a country code; give ISO 3166-1 alpha-2 codes such as SE or SE,NO"
+            "{option} {code}: not a country code; give ISO 3166-1 alpha-2 codes such as SE or SE,NO"
         ))
     })
 }

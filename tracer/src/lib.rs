@@ -4,7 +4,7 @@
 //!  kernel hooks ──ring buffer──▶ source ──▶ flow ──▶ enrich ──▶ judge ──▶ sink
 //!  (tracer-ebpf)            (bytes→Event)  (table)  app         flags     JSON lines
 //!                                                   process
-//!                                                   geo
+//!                                                   geo            ledger
 //! ```
 //! One direction, no cycles. [`clock`] is the only source of time and [`record`] the only place that knows the names
 //! of output fields.
@@ -17,8 +17,10 @@ pub mod enrich;
 pub mod event;
 pub mod failure;
 pub mod flow;
+pub mod hash;
 pub mod judge;
 pub mod kernel;
+pub mod ledger;
 pub mod memory;
 pub mod names;
 pub mod pipeline;

@@ -13,6 +13,7 @@ use crate::enrich::Enricher;
 use crate::event::{Event, What};
 use crate::flow::{Flow, FlowTable};
 use crate::judge::Judge;
+use crate::judge::saved::StreamId;
 use crate::names::cache::Names;
 use crate::record::connection::{self, News, Position, Said};
 use crate::record::{
@@ -70,6 +71,12 @@ impl Lines {
 
     fn render(&mut self, record: &Record<'_>) {
         self.format.render(record, &mut self.buffer);
+    }
+
+    /// Number of the last record.
+    #[must_use]
+    pub fn last_seq(&self) -> u64 {
+        self.seq
     }
 
     fn next_seq(&mut self) -> u64 {
@@ -221,6 +228,10 @@ impl Stages {
 
     /// Adds a record about the stream itself.
     pub fn report(&mut self, action: Action, timestamp: Timestamp, stream: StreamObject<'_>) {
+        if action == Action::Start {
+            let boot = u32::from_str_radix(&self.boot, 16).unwrap_or_default();
+            self.judge.begin_stream(Some(StreamId { boot, began: timestamp }));
+        }
         let findings = if action == Action::Stop { self.judge.summary() } else { Vec::new() };
         let stream = StreamObject { findings, ..stream };
         let kind = match action {

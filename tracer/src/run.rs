@@ -4,6 +4,7 @@
 //! are read again. While nothing happens, all of them sleep without a timer.
 
 mod accounting;
+mod booking;
 mod census;
 mod compare;
 mod list_open;
@@ -106,6 +107,8 @@ async fn follow(
             () = until(deadline) => return Ok(Stop::DurationOver),
             () = until(session.next_check()) => session.check_losses(),
             () = until(session.next_stats()) => session.tell_stats(),
+            () = until(session.next_booking()) => session.book(),
+            () = session.ledger_answered() => session.take_ledger_answer(),
             () = until(session.next_udp_look()) => session.look_at_udp(),
             reloaded = reloader.next() => session.apply(reloaded),
             census = census_taker.next() => session.compare(census, false),

@@ -14,13 +14,15 @@ use tracer::flow::{self, FlowTable};
 use tracer::judge::{Expectations, Judge, QUIET};
 use tracer::names::cache::Names;
 use tracer::pipeline::{Filter, Hearing, Lines, Pipeline, Stages};
-use tracer::record::{Action, ConfigObject, PlaceCache, StreamObject, WhoCache};
+use tracer::record::{Action, ConfigObject, HostObject, PlaceCache, StreamObject, WhoCache};
 use tracer::replay::{Replay, Wanted};
 use tracer::sink::Format;
 use tracer::tally::Tally;
 
 /// When the device of all stories was switched on: 2026-11-22T06:00:00Z.
 const SWITCHED_ON: u64 = 1_795_327_200_000_000_000;
+/// First 32 bits of its boot id.
+const BOOT: &str = "b6c1e0a4";
 
 /// Where a story happens.
 #[derive(Clone, Debug)]
@@ -88,7 +90,7 @@ impl Place {
             enricher: Enricher { apps, processes, geo: self.geo()?, tags: None },
             judge: self.judge(),
             filter: Filter::default(),
-            boot: "b6c1e0a4".to_owned(),
+            boot: BOOT.to_owned(),
             lines: Lines::new(Format::Jsonl),
             who: WhoCache::default(),
             places: PlaceCache::default(),
@@ -128,7 +130,9 @@ impl Live {
             ..ConfigObject::default()
         };
         let geo = self.pipeline.stages.enricher.geo.databases().to_vec();
-        let start = StreamObject { config: Some(config), geo: &geo, ..StreamObject::default() };
+        let host = HostObject { kernel: "5.10.0", architecture: "aarch64", boot: BOOT };
+        let host = Some(host);
+        let start = StreamObject { host, config: Some(config), geo: &geo, ..StreamObject::default() };
         self.pipeline.stages.report(Action::Start, at, start);
     }
 

@@ -8,10 +8,13 @@ use hashbrown::HashMap;
 
 use super::book::{AppId, RowId};
 use super::observation::FlowRef;
+use super::saved::SavedFinding;
 use crate::clock::Timestamp;
+use crate::hash::Fnv;
 use crate::record::Severity;
 
-/// Findings that are kept; further ones are counted.
+/// Findings that are kept. When there are more, the one that was noticed longest ago makes room, unless that is less than the quiet
+/// period ago: then further ones are counted.
 const MOST: usize = 2_000;
 /// Flows that a finding names as evidence: the first ones.
 const MOST_FLOWS: usize = 8;
@@ -43,6 +46,8 @@ pub struct Finding {
     pub told: Option<Timestamp>,
     /// The owner of the device knows of it, as long as this does not change.
     pub acknowledged: Option<String>,
+    /// It is on the list of those that changed since they were stored.
+    is_listed: bool,
 }
 
 /// Why a finding is told.
@@ -75,11 +80,20 @@ pub struct Noticed<'a> {
     pub at: Timestamp,
 }
 
+/// What changed since it was stored.
+#[derive(Debug, Default)]
+struct Pending {
+    changed: Vec<FindingId>,
+    removed: Vec<Box<str>>,
+}
+
 /// All findings.
 pub struct Findings {
     all: Vec<Finding>,
     by_key: HashMap<Box<str>, FindingId>,
     quiet: Duration,
+    /// `None`: nobody stores them.
+    pending: Option<Pending>,
     /// Findings for which there was no room.
     pub left_out: u64,
 }
@@ -88,36 +102,100 @@ impl Findings {
     /// `quiet`: how long a finding that goes on is not told again.
     #[must_use]
     pub fn new(quiet: Duration) -> Self {
-        Self { all: Vec::new(), by_key: HashMap::new(), quiet, left_out: 0 }
-    }
-
-    /// Takes back what was stored.
-    pub fn restore(&mut self, finding: Finding) {
-        if !self.by_key.contains_key(&finding.key) {
-            self.by_key.insert(finding.key.clone(), self.all.len());
-            self.all.push(finding);
-        }
+        Self { all: Vec::new(), by_key: HashMap::new(), quiet, pending: None, left_out: 0 }
     }
 
     /// Notes what a rule says; tells whether it is news, and of which finding.
     pub fn notice(&mut self, noticed: Noticed<'_>) -> (Option<FindingId>, Option<News>) {
         let key = key(noticed.rule, &noticed.about);
-        let id = match self.by_key.get(&*key) {
-            Some(&id) => id,
-            None if self.all.len() >= MOST => {
-                self.left_out += u64::from(!noticed.is_counted);
-                return (None, None);
-            }
-            None => {
-                let id = self.all.len();
-                self.all.push(Finding::new(key.clone(), &noticed));
-                self.by_key.insert(key, id);
-                id
-            }
+        let known = self.by_key.get(&*key).copied();
+        let Some(id) = known.or_else(|| self.begin(key, &noticed)) else {
+            self.left_out += u64::from(!noticed.is_counted);
+            return (None, None);
         };
-        let quiet = u64::try_from(self.quiet.as_nanos()).unwrap_or(u64::MAX);
+        let quiet = self.quiet_ns();
         let news = self.all.get_mut(id).and_then(|finding| finding.take(noticed, quiet));
+        self.touch(id);
         (Some(id), news)
+    }
+
+    /// Room for a new one.
+    fn begin(&mut self, key: Box<str>, noticed: &Noticed<'_>) -> Option<FindingId> {
+        let finding = Finding::new(key.clone(), noticed);
+        let id = if self.all.len() < MOST {
+            self.all.push(finding);
+            self.all.len() - 1
+        } else {
+            let (id, oldest) = self.all.iter_mut().enumerate().min_by_key(|(_, finding)| finding.last)?;
+            if noticed.at.0.saturating_sub(oldest.last.0) < u64::try_from(self.quiet.as_nanos()).ok()? {
+                return None;
+            }
+            self.by_key.remove(&oldest.key);
+            let oldest = std::mem::replace(oldest, finding);
+            if let Some(pending) = &mut self.pending {
+                pending.changed.retain(|&changed| changed != id);
+                pending.removed.push(oldest.key);
+            }
+            id
+        };
+        self.by_key.insert(key, id);
+        Some(id)
+    }
+
+    fn quiet_ns(&self) -> u64 {
+        u64::try_from(self.quiet.as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    fn touch(&mut self, id: FindingId) {
+        if let (Some(pending), Some(finding)) = (&mut self.pending, self.all.get_mut(id))
+            && !std::mem::replace(&mut finding.is_listed, true)
+        {
+            pending.changed.push(id);
+        }
+    }
+
+    /// Takes back what was stored, and remembers from now on what changes.
+    pub fn restore(&mut self, findings: &[(SavedFinding, Option<String>)]) {
+        self.pending.get_or_insert_default();
+        for (saved, acknowledged) in findings.iter().take(MOST) {
+            if !self.by_key.contains_key(&saved.key) {
+                self.by_key.insert(saved.key.clone(), self.all.len());
+                self.all.push(Finding::restored(saved, acknowledged.clone()));
+            }
+        }
+    }
+
+    /// What changed since it was taken last.
+    pub fn take_changes(&mut self) -> (Vec<SavedFinding>, Vec<Box<str>>) {
+        let Some(pending) = self.pending.as_mut().map(std::mem::take) else { return Default::default() };
+        let mut changed = Vec::new();
+        for id in pending.changed {
+            if let Some(finding) = self.all.get_mut(id) {
+                finding.is_listed = false;
+                changed.push(finding.saved());
+            }
+        }
+        (changed, pending.removed)
+    }
+
+    /// What was taken could not be stored: it waits again.
+    pub fn put_back(&mut self, changed: &[SavedFinding], removed: &[Box<str>]) {
+        for finding in changed {
+            if let Some(&id) = self.by_key.get(&finding.key) {
+                self.touch(id);
+            }
+        }
+        if let Some(pending) = &mut self.pending {
+            pending.removed.extend(removed.iter().filter(|key| !self.by_key.contains_key(*key)).cloned());
+        }
+    }
+
+    /// Whether anything waits to be stored.
+    #[must_use]
+    pub fn has_changes(&self) -> bool {
+        self.pending
+            .as_ref()
+            .is_some_and(|pending| !(pending.changed.is_empty() && pending.removed.is_empty()))
     }
 
     #[must_use]
@@ -131,11 +209,14 @@ impl Findings {
         &self.all
     }
 
-    /// The owner of the device knows of a finding. `false`: there is none with this key.
-    pub fn acknowledge(&mut self, key: &str) -> bool {
-        let Some(finding) = self.by_key.get(key).and_then(|&id| self.all.get_mut(id)) else { return false };
-        finding.acknowledged = Some(finding.changing.clone());
-        true
+    /// What the owner of the device knows of: keys, each with what may not change.
+    pub fn acknowledge<'a>(&mut self, known: impl Iterator<Item = (&'a str, &'a str)>) {
+        self.all.iter_mut().for_each(|finding| finding.acknowledged = None);
+        for (key, unchanged) in known {
+            if let Some(finding) = self.by_key.get(key).and_then(|&id| self.all.get_mut(id)) {
+                finding.acknowledged = Some(unchanged.to_owned());
+            }
+        }
     }
 }
 
@@ -155,6 +236,43 @@ impl Finding {
             booked: noticed.booked,
             told: None,
             acknowledged: None,
+            is_listed: false,
+        }
+    }
+
+    fn restored(saved: &SavedFinding, acknowledged: Option<String>) -> Self {
+        Self {
+            key: saved.key.clone(),
+            rule: Arc::from(&*saved.rule),
+            severity: saved.severity,
+            reason: saved.reason.clone(),
+            expected_if: saved.expected_if.clone(),
+            first: saved.first,
+            last: saved.last,
+            count: saved.count,
+            flows: saved.flows.clone(),
+            changing: saved.changing.clone(),
+            booked: saved.booked,
+            told: saved.told,
+            acknowledged,
+            is_listed: false,
+        }
+    }
+
+    fn saved(&self) -> SavedFinding {
+        SavedFinding {
+            key: self.key.clone(),
+            rule: (*self.rule).into(),
+            severity: self.severity,
+            reason: self.reason.clone(),
+            expected_if: self.expected_if.clone(),
+            first: self.first,
+            last: self.last,
+            count: self.count,
+            flows: self.flows.clone(),
+            changing: self.changing.clone(),
+            booked: self.booked,
+            told: self.told,
         }
     }
 
@@ -189,9 +307,7 @@ impl Finding {
 
 /// `RULE/HASH`: FNV-1a of what the finding is about, 40 bits of it in hexadecimal.
 fn key(rule: &str, about: &str) -> Box<str> {
-    let hash = about.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
+    let hash = Fnv::new().text(about).get();
     let mut key = String::with_capacity(rule.len() + 11);
     // Writing to a String cannot fail.
     let _ = write!(key, "{rule}/{:010x}", (hash ^ (hash >> 40)) & 0xff_ffff_ffff);
@@ -240,7 +356,7 @@ mod tests {
         let mut findings = Findings::new(Duration::from_secs(3600));
         notice(&mut findings, "app", "CN", 0, 1);
         let key = findings.all()[0].key.clone();
-        assert!(findings.acknowledge(&key) && !findings.acknowledge("a-rule/0000000000"));
+        findings.acknowledge([(&*key, "CN"), ("a-rule/0000000000", "")].into_iter());
         assert_eq!(notice(&mut findings, "app", "CN", 5, 2), None);
         assert_eq!(notice(&mut findings, "app", "HK", 6, 3), Some(News::Changed));
     }
@@ -252,11 +368,30 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_counted() {
-        let mut findings = Findings::new(Duration::ZERO);
+    fn what_does_not_fit_is_counted_until_old_ones_make_room() {
+        let mut findings = Findings::new(Duration::from_secs(3600));
+        findings.restore(&[]);
         for number in 0..MOST + 3 {
             notice(&mut findings, &number.to_string(), "", 0, 1);
         }
         assert_eq!((findings.all().len(), findings.left_out), (MOST, 3));
+        assert_eq!(findings.take_changes().0.len(), MOST);
+        assert_eq!(notice(&mut findings, "late", "", 1, 1), Some(News::New));
+        let (changed, removed) = findings.take_changes();
+        assert_eq!((changed.len(), removed.len(), findings.all().len()), (1, 1, MOST));
+    }
+
+    #[test]
+    fn what_is_restored_is_not_told_again() {
+        let mut findings = Findings::new(Duration::from_secs(24 * 3600));
+        findings.restore(&[]);
+        notice(&mut findings, "app", "CN", 0, 1);
+        let (changed, _) = findings.take_changes();
+        let mut later = Findings::new(Duration::from_secs(24 * 3600));
+        later.restore(&[(changed[0].clone(), None)]);
+        assert!(!later.has_changes());
+        assert_eq!(notice(&mut later, "app", "CN", 2, 1), None);
+        assert_eq!(later.all()[0].count, 2);
+        assert_eq!(notice(&mut later, "app", "HK", 3, 1), Some(News::Changed));
     }
 }

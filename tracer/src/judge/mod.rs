@@ -13,10 +13,13 @@ pub mod findings;
 pub mod load;
 pub mod observation;
 pub mod rules;
+pub mod saved;
 pub mod services;
+mod storing;
 pub mod toml_input;
 mod watched;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,6 +31,7 @@ use findings::{Finding, FindingId, Findings, News, Noticed};
 use observation::Observation;
 use rules::Rules;
 use rules::field::Case;
+use saved::StreamId;
 use services::{Found, Lists, Service, Services, Subject};
 use watched::WatchedFlows;
 
@@ -99,6 +103,11 @@ pub struct Judge {
     flows: WatchedFlows,
     /// How often open connections are looked at.
     look: Duration,
+    /// Which stream is judged, and the number of its latest record.
+    stream: Option<(StreamId, u64)>,
+    /// Streams of which everything up to a record is booked already; of the one that is judged, up to which.
+    booked_streams: HashMap<StreamId, u64>,
+    booked_up_to: u64,
 }
 
 impl Judge {
@@ -111,6 +120,9 @@ impl Judge {
             book: Book::default(),
             flows: WatchedFlows::default(),
             look,
+            stream: None,
+            booked_streams: HashMap::new(),
+            booked_up_to: 0,
         }
     }
 
@@ -132,8 +144,9 @@ impl Judge {
         let service = services.find(&subject(seen));
         let known = service.and_then(|found| Some((services.get(found.service)?, found)));
         let lists: Vec<u16> = seen.name.map(|name| lists.of(name.domain).collect()).unwrap_or_default();
-        // Records that not every stream has must not change what follows from the others.
-        let is_extra = seen.action == Action::Named;
+        // Records that not every stream has must not change what follows from the others, and those that a ledger has booked
+        // before are not booked again.
+        let is_extra = seen.action == Action::Named || self.is_booked_before();
         let watched = self.flows.of(seen);
         if !is_extra {
             watched.look(seen, self.look);

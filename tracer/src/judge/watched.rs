@@ -8,7 +8,10 @@ use super::book::{Book, Booked, RowId};
 use super::cadence::{Beats, Cadence, Growth};
 use super::channel::Channel;
 use super::observation::{FlowRef, Observation};
+use super::rules::Rules;
+use super::saved::{SavedBooking, SavedFlow};
 use crate::clock::Timestamp;
+use crate::hash::Fnv;
 use crate::record::{Action, End};
 
 /// Flows that are remembered at the same time; the one that was silent longest is forgotten.
@@ -30,37 +33,136 @@ pub struct Watched {
     beats_row: Option<RowId>,
     /// Numbers of the rules that noticed it.
     noticed: Vec<u16>,
+    /// Hash of where it goes to; only where it may be stored.
+    ends: u64,
+    unsaved: Unsaved,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Unsaved {
+    /// It is on the list of those that changed since they were stored.
+    is_listed: bool,
+    /// It may stand in the ledger.
+    is_stored: bool,
+    /// It was taken from there, and nothing was heard of it since.
+    is_restored: bool,
+}
+
+/// What changed since it was stored.
+#[derive(Debug, Default)]
+struct Pending {
+    changed: Vec<FlowRef>,
+    ended: Vec<FlowRef>,
 }
 
 /// The flows that are open.
-pub struct WatchedFlows(LruCache<FlowRef, Watched>);
+pub struct WatchedFlows {
+    all: LruCache<FlowRef, Watched>,
+    /// `None`: nobody stores them.
+    pending: Option<Pending>,
+}
 
 impl Default for WatchedFlows {
     fn default() -> Self {
-        Self(LruCache::unbounded())
+        Self { all: LruCache::unbounded(), pending: None }
     }
 }
 
 impl WatchedFlows {
     /// The flow of a record.
     pub fn of(&mut self, seen: &Observation<'_>) -> &mut Watched {
-        if self.0.len() > MOST {
-            self.0.pop_lru();
+        let ends = if self.pending.is_some() { ends(seen) } else { 0 };
+        if self.all.len() > MOST
+            && let Some((flow, watched)) = self.all.pop_lru()
+        {
+            note_end(&mut self.pending, flow, &watched);
         }
-        self.0.get_or_insert_mut(seen.flow, || Watched::new(seen))
+        let watched = self.all.get_or_insert_mut(seen.flow, || Watched::new(seen, ends));
+        if std::mem::take(&mut watched.unsaved.is_restored) && watched.ends != ends {
+            // The same number, another connection.
+            *watched = Watched::new(seen, ends);
+            watched.unsaved.is_stored = true;
+        }
+        if let Some(pending) = &mut self.pending
+            && !std::mem::replace(&mut watched.unsaved.is_listed, true)
+        {
+            pending.changed.push(seen.flow);
+        }
+        watched
     }
 
     /// After the last record of a flow.
     pub fn end(&mut self, seen: &Observation<'_>) {
         // One that had to make room elsewhere may come back, with all that it has moved so far.
-        if seen.is_end() && seen.end != Some(End::Evicted) {
-            self.0.pop(&seen.flow);
+        if seen.is_end()
+            && seen.end != Some(End::Evicted)
+            && let Some(watched) = self.all.pop(&seen.flow)
+        {
+            note_end(&mut self.pending, seen.flow, &watched);
         }
+    }
+
+    /// Takes back what was stored, and remembers from now on what changes.
+    pub fn restore(&mut self, flows: &[SavedFlow], rules: &Rules) {
+        self.pending.get_or_insert_default();
+        for flow in flows {
+            self.all.put(flow.flow, Watched::restored(flow, rules));
+        }
+    }
+
+    /// What changed since it was taken last: open flows, and those that ended.
+    pub fn take_changes(&mut self, rules: &Rules) -> (Vec<SavedFlow>, Vec<FlowRef>) {
+        let Some(pending) = self.pending.as_mut().map(std::mem::take) else { return Default::default() };
+        let mut changed = Vec::new();
+        for flow in pending.changed {
+            if let Some(watched) = self.all.peek_mut(&flow) {
+                (watched.unsaved.is_listed, watched.unsaved.is_stored) = (false, true);
+                changed.push(watched.saved(flow, rules));
+            }
+        }
+        (changed, pending.ended)
+    }
+
+    /// What was taken could not be stored: it waits again.
+    pub fn put_back(&mut self, changed: &[SavedFlow], ended: &[FlowRef]) {
+        let Some(pending) = &mut self.pending else { return };
+        for saved in changed {
+            match self.all.peek_mut(&saved.flow) {
+                Some(watched) if watched.unsaved.is_listed => {}
+                Some(watched) => {
+                    watched.unsaved.is_listed = true;
+                    pending.changed.push(saved.flow);
+                }
+                None => pending.ended.push(saved.flow),
+            }
+        }
+        pending.ended.extend(ended.iter().filter(|flow| !self.all.contains(*flow)));
+    }
+
+    /// Whether anything waits to be stored.
+    #[must_use]
+    pub fn has_changes(&self) -> bool {
+        self.pending.as_ref().is_some_and(|pending| !(pending.changed.is_empty() && pending.ended.is_empty()))
     }
 }
 
+fn note_end(pending: &mut Option<Pending>, flow: FlowRef, watched: &Watched) {
+    if let Some(pending) = pending
+        && watched.unsaved.is_stored
+    {
+        pending.ended.push(flow);
+    }
+}
+
+/// Numbers of sockets that programs give themselves begin anew with each run: where a flow goes to tells whether it is the same.
+fn ends(seen: &Observation<'_>) -> u64 {
+    let remote = seen.remote();
+    let port = u64::from(remote.port.unwrap_or_default()) << 8 | seen.transport as u64;
+    Fnv::new().address(remote.at.address).number(port).get()
+}
+
 impl Watched {
-    fn new(seen: &Observation<'_>) -> Self {
+    fn new(seen: &Observation<'_>, ends: u64) -> Self {
         let is_new = matches!(seen.action, Action::Connect | Action::Accept);
         Self {
             first: seen.at,
@@ -72,6 +174,40 @@ impl Watched {
             connected: (seen.action == Action::Connect).then_some(seen.at),
             beats_row: None,
             noticed: Vec::new(),
+            ends,
+            unsaved: Unsaved::default(),
+        }
+    }
+
+    fn restored(saved: &SavedFlow, rules: &Rules) -> Self {
+        Self {
+            first: saved.first,
+            before: saved.before,
+            last_bytes: saved.last_bytes,
+            last_packets: saved.last_packets,
+            beats: saved.beats.as_deref().and_then(Beats::from_bytes).map(Box::new),
+            booked: saved.booked.map(|booked| Booked::restored(&booked)),
+            connected: saved.connected,
+            beats_row: saved.booked.map(|booked| booked.row),
+            noticed: saved.noticed.split(',').filter_map(|id| rules.number(id)).collect(),
+            ends: saved.ends,
+            unsaved: Unsaved { is_stored: true, is_restored: true, is_listed: false },
+        }
+    }
+
+    fn saved(&self, flow: FlowRef, rules: &Rules) -> SavedFlow {
+        let noticed: Vec<&str> = self.noticed.iter().filter_map(|&number| rules.id(number)).collect();
+        SavedFlow {
+            flow,
+            ends: self.ends,
+            first: self.first,
+            connected: self.connected,
+            before: self.before,
+            last_bytes: self.last_bytes,
+            last_packets: self.last_packets,
+            beats: self.beats.as_ref().map(|beats| beats.to_bytes()),
+            booked: self.booked.map(|booked| SavedBooking::from(&booked)),
+            noticed: noticed.join(","),
         }
     }
 
@@ -96,9 +232,7 @@ impl Watched {
         let (Some(at), Some(booked)) = (self.connected, self.booked) else { return };
         if self.beats_row != Some(booked.row) {
             self.beats_row = Some(booked.row);
-            if let Some(beats) = book.beats(booked.row) {
-                beats.connected(milliseconds(at));
-            }
+            book.connected(booked.row, milliseconds(at));
         }
     }
 
@@ -120,7 +254,7 @@ impl Watched {
     pub fn cadence(&self, book: &Book) -> Option<Cadence> {
         let own = self.beats.as_ref().and_then(|beats| beats.cadence());
         let row = self.booked.and_then(|booked| book.rows.get(&booked.row));
-        let of_connects = row.and_then(|row| row.beats.as_ref()?.cadence());
+        let of_connects = row.and_then(|row| row.connects.cadence());
         own.into_iter().chain(of_connects).max_by(|one, other| one.score.total_cmp(&other.score))
     }
 

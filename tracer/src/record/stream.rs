@@ -44,12 +44,27 @@ pub struct StreamObject<'a> {
     /// What was noticed, each thing with its latest figures: `stop`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub findings: Vec<FindingObject<'a>>,
+    /// Where what is seen is kept: `start`; and how far: `stats` and `stop`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ledger: Option<LedgerObject>,
     /// Resident memory of this process, KiB: `stats`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_kib: Option<u64>,
     /// What each program in the kernel cost, where the kernel keeps statistics (`kernel.bpf_stats_enabled`): `stats`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub hooks: Vec<HookObject>,
+}
+
+/// The file in which what is seen is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct LedgerObject {
+    pub path: String,
+    /// Apps and destinations that are known.
+    pub apps: usize,
+    pub destinations: usize,
+    /// `seq` of the last record of this stream of which everything is in the file, and stays there however the program ends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub booked_seq: Option<u64>,
 }
 
 /// A finding at the end of a stream: the members that its `alert` record had, with the latest figures.

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use super::{Replay, Wanted};
 use crate::cli::ReplayArgs;
@@ -10,6 +11,7 @@ use crate::commands;
 use crate::config;
 use crate::failure::Failure;
 use crate::judge::Judge;
+use crate::ledger::{Keeper, News};
 
 /// Read at a time.
 const READ: usize = 1 << 20;
@@ -17,6 +19,8 @@ const READ: usize = 1 << 20;
 const WRITE: usize = 1 << 18;
 /// Longer lines are none of ours: a record has some kilobytes.
 const LONGEST_LINE: u64 = 4 << 20;
+/// Lines after which it is looked whether it is time to write into the ledger.
+const LOOK_AT_CLOCK: u64 = 256;
 /// Lines of one file that are told of one by one; all are counted.
 const TOLD: usize = 5;
 
@@ -29,12 +33,14 @@ pub fn replay(args: &ReplayArgs) -> Result<(), Failure> {
     let geo = commands::load_geo(&args.data)?;
     commands::warn(&warnings);
     let wanted = Wanted { actions: config::replayed_actions(&args.events) };
-    let judge = Judge::new(expectations, super::USUAL_LOOK, args.quiet);
+    let mut judge = Judge::new(expectations, super::USUAL_LOOK, args.quiet);
+    let mut ledger =
+        args.ledger.as_deref().map(|path| Booking::open(path, args.ledger_every, &mut judge)).transpose()?;
     let mut replay = Replay::new(judge, geo, !args.judge.home.is_empty(), wanted);
     let mut out = commands::open_output(args.output.as_deref())?;
     let mut broken = 0;
     for path in &args.files {
-        broken += read_file(path, &mut replay, &mut out)?;
+        broken += read_file(path, &mut replay, &mut out, ledger.as_mut())?;
     }
     write(&mut replay, &mut out)?;
     let figures = format!(
@@ -49,10 +55,18 @@ pub fn replay(args: &ReplayArgs) -> Result<(), Failure> {
         }
     );
     eprintln!("{figures}");
-    Ok(())
+    match ledger {
+        Some(ledger) => ledger.finish(&mut replay),
+        None => Ok(()),
+    }
 }
 
-fn read_file(path: &Path, replay: &mut Replay, out: &mut impl Write) -> Result<usize, Failure> {
+fn read_file(
+    path: &Path,
+    replay: &mut Replay,
+    out: &mut impl Write,
+    mut ledger: Option<&mut Booking>,
+) -> Result<usize, Failure> {
     let name = path.display();
     let failed = |error: io::Error| Failure::usage(format!("{name}: could not be read: {error}"));
     let file: Box<dyn Read> = if path == Path::new("-") {
@@ -81,6 +95,11 @@ fn read_file(path: &Path, replay: &mut Replay, out: &mut impl Write) -> Result<u
         if replay.out.len() >= WRITE {
             write(replay, out)?;
         }
+        if let Some(ledger) = &mut ledger
+            && number.is_multiple_of(LOOK_AT_CLOCK)
+        {
+            ledger.book(replay);
+        }
     }
     if broken > TOLD {
         eprintln!("tracer: warning: {name}: {broken} lines in all are no records");
@@ -93,4 +112,37 @@ fn write(replay: &mut Replay, out: &mut impl Write) -> Result<(), Failure> {
     out.write_all(&replay.out)?;
     replay.out.clear();
     Ok(())
+}
+
+/// The ledger that a replay books in.
+struct Booking {
+    ledger: Keeper,
+    every: Duration,
+    next: Instant,
+}
+
+impl Booking {
+    fn open(path: &Path, every: Duration, judge: &mut Judge) -> Result<Self, Failure> {
+        let (ledger, warning) = Keeper::open(path, judge)?;
+        commands::warn(warning.as_slice());
+        Ok(Self { ledger, every, next: Instant::now() + every })
+    }
+
+    /// Hands over what changed, if it is time.
+    fn book(&mut self, replay: &mut Replay) {
+        if let Some(reply) = self.ledger.poll()
+            && let Some(News::Trouble(error)) = self.ledger.take(reply, &mut replay.judge)
+        {
+            let path = self.ledger.path().display();
+            commands::warn(&[format!("the ledger {path} could not be written: {error}; it is tried again")]);
+        }
+        if !self.ledger.is_busy() && Instant::now() >= self.next {
+            self.next = Instant::now() + self.every;
+            self.ledger.offer(&mut replay.judge);
+        }
+    }
+
+    fn finish(mut self, replay: &mut Replay) -> Result<(), Failure> {
+        self.ledger.finish(&mut replay.judge).map_err(|error| anyhow::anyhow!(error).into())
+    }
 }

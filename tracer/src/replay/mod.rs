@@ -20,6 +20,7 @@ use serde_json::Error;
 use crate::clock::Timestamp;
 use crate::enrich::geo::{self, Geo};
 use crate::judge::observation::{FlowRef, Name, Observation, Place, Who};
+use crate::judge::saved::StreamId;
 use crate::judge::{Judge, Verdict};
 use crate::record::{Action, NameCandidate, PlaceCache, PlaceText};
 use line::{Endpoint, Event, Flow, Member, Members, Network};
@@ -133,6 +134,7 @@ impl Replay {
         let before = self.stream.last_seq.replace(seq);
         self.stream.missing += before.map_or(0, |before| seq.saturating_sub(before + 1));
         self.stream.last_time = at;
+        self.judge.reach(seq);
         match event.action {
             // Said by an earlier judging.
             Action::Alert => Ok(()),
@@ -239,6 +241,10 @@ impl Replay {
             config.get("redacted").and_then(serde_json::Value::as_bool).unwrap_or_default();
         let look = config.get("sample_ms").and_then(serde_json::Value::as_u64);
         self.judge.set_look(look.map_or(USUAL_LOOK, Duration::from_millis));
+        let boot = tracer.pointer("/host/boot").and_then(serde_json::Value::as_str);
+        let boot = boot.and_then(|boot| u32::from_str_radix(boot, 16).ok());
+        let began = self.stream.last_time;
+        self.judge.begin_stream(boot.map(|boot| StreamId { boot, began }));
         if !self.is_home_given {
             let home: Option<Vec<String>> =
                 config.get("home").and_then(|home| serde_json::from_value(home.clone()).ok());

@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::event::{Event, What};
 use crate::kernel::attach::Attached;
 use crate::kernel::tcp::SOCK_DIAG;
+use crate::ledger::Keeper;
 use crate::pipeline::Pipeline;
 use crate::record::{Action, FlowsObject, StreamObject, TotalsObject};
 use crate::sink::output::{Ended, FLUSH_BYTES, Output};
@@ -36,6 +37,10 @@ pub struct Session {
     pub(super) attached: Attached,
     pub(super) pipeline: Pipeline,
     output: Output,
+    pub(super) ledger: Option<Keeper>,
+    pub(super) ledger_every: Duration,
+    /// When what changed is handed to it.
+    pub(super) next_booking: Option<Instant>,
     accounting: Accounting,
     started: Timestamp,
     next_check: Option<Instant>,
@@ -67,6 +72,7 @@ impl Session {
         attached: Attached,
         pipeline: Pipeline,
         output: Output,
+        ledger: Option<Keeper>,
         started: Timestamp,
         config: &Config,
     ) -> Self {
@@ -74,6 +80,9 @@ impl Session {
             attached,
             pipeline,
             output,
+            ledger,
+            ledger_every: config.ledger_every,
+            next_booking: None,
             accounting: Accounting::default(),
             started,
             next_check: None,
@@ -127,6 +136,7 @@ impl Session {
         self.accounting.received += taken;
         self.window_events += taken;
         self.udp.watch(self.pipeline.flows.has_udp());
+        self.plan_booking();
         if taken > 0 && self.next_check.is_none() {
             self.next_check = Some(Instant::now() + CHECK_AFTER);
             if let (Some(every), None) = (self.stats_every, self.next_stats) {
@@ -225,6 +235,7 @@ impl Session {
             Action::Stats,
             StreamObject {
                 flows: Some(flows),
+                ledger: self.ledger(),
                 lost: Some(self.accounting.all()).filter(|lost| !lost.is_empty()),
                 totals: Some(self.totals(&counters)),
                 memory_kib: crate::memory::resident_kib(),
@@ -301,6 +312,7 @@ impl Session {
         if self.accounting.has_news() {
             self.tell_losses();
         }
+        let ledger = self.finish_ledger();
         let totals = self.totals(&totals);
         let loopback: u64 = totals.loopback.values().sum();
         let message = match loopback {
@@ -310,6 +322,7 @@ impl Session {
         self.report(
             Action::Stop,
             StreamObject {
+                ledger,
                 message: Some(&message),
                 lost: Some(self.accounting.all()).filter(|lost| !lost.is_empty()),
                 totals: Some(totals),

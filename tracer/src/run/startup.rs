@@ -7,7 +7,7 @@ use super::session::Session;
 use crate::cli::FormatArg;
 use crate::clock::Clock;
 use crate::commands::{self, geo_or_usage};
-use crate::config::Config;
+use crate::config::{Config, LedgerChoice};
 use crate::enrich::Enricher;
 use crate::enrich::app::AppTable;
 use crate::enrich::process::{self, ProcessTable};
@@ -18,6 +18,7 @@ use crate::judge::{Expectations, Judge};
 use crate::kernel::attach::{self, Attached, Settings};
 use crate::kernel::features::Features;
 use crate::kernel::plan::{self, AttachResult};
+use crate::ledger::Keeper;
 use crate::names::cache::Names;
 use crate::pipeline::{Hearing, Lines, Pipeline, Stages};
 use crate::record::{
@@ -41,6 +42,10 @@ pub fn start(config: &Config) -> Result<Session, Failure> {
     let (apps, app_warnings) = AppTable::load(&config.android_root, config.android_root_given);
     warnings.extend(app_warnings);
     let output = Output::start(file)?;
+    let look = config.sample.unwrap_or_default();
+    let mut judge = Judge::new(expectations, look, config.quiet);
+    let (ledger, more) = open_ledger(&config.ledger, &mut judge)?;
+    warnings.extend(more);
     // Last, so that the ring is read from the first event on.
     let (attached, mut capabilities) = attach(&features, config)?;
 
@@ -50,7 +55,7 @@ pub fn start(config: &Config) -> Result<Session, Failure> {
         Enricher { apps, processes: ProcessTable::new(process::DEFAULT_CAPACITY), geo, tags: tags.ok() };
     let stages = Stages {
         enricher,
-        judge: Judge::new(expectations, config.sample.unwrap_or_default(), config.quiet),
+        judge,
         filter: config.filter.clone(),
         boot: features.boot.clone(),
         lines: Lines::new(format(config)),
@@ -66,7 +71,8 @@ pub fn start(config: &Config) -> Result<Session, Failure> {
     let pipeline = Pipeline { flows, hearing: Hearing::default(), stages };
     let databases = pipeline.stages.enricher.geo.databases().to_vec();
     let packages = pipeline.stages.enricher.apps.package_count();
-    let mut session = Session::new(attached, pipeline, output, started, config);
+    let mut session = Session::new(attached, pipeline, output, ledger, started, config);
+    let ledger = session.ledger();
     let android_root = config.android_root.display().to_string();
     session.report(
         Action::Start,
@@ -89,6 +95,7 @@ pub fn start(config: &Config) -> Result<Session, Failure> {
             capabilities: &capabilities,
             geo: &databases,
             packages,
+            ledger,
             message: Some(match (tcp, has_udp) {
                 (Method::SockDiag, true) => "watching UDP flows, and the list of TCP sockets",
                 (Method::SockDiag, false) => "watching the list of sockets",
@@ -136,5 +143,25 @@ fn format(config: &Config) -> Format {
             let colour = wants_colour && config.output.is_none() && io::stdout().is_terminal();
             Format::Pretty(Pretty { colour })
         }
+    }
+}
+
+/// Opens the ledger. The usual one is left out where it cannot be used: the records are worth more than it.
+fn open_ledger(
+    choice: &LedgerChoice,
+    judge: &mut Judge,
+) -> Result<(Option<Keeper>, Option<String>), Failure> {
+    match choice {
+        LedgerChoice::None => Ok((None, None)),
+        LedgerChoice::Given(path) => {
+            let (keeper, warning) = Keeper::open(path, judge)?;
+            Ok((Some(keeper), warning))
+        }
+        LedgerChoice::Usual(path) => Ok(match Keeper::open(path, judge) {
+            Ok((keeper, warning)) => (Some(keeper), warning),
+            Err(error) => {
+                (None, Some(format!("{error}; nothing is kept, and nothing is known of earlier runs")))
+            }
+        }),
     }
 }

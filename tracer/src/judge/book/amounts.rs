@@ -36,7 +36,9 @@ impl Amounts {
         self.received = self.received.saturating_add(more.received);
     }
 
-    pub(super) fn array(&self) -> [u64; 4] {
+    /// Connections, failures, bytes sent and received, for adding up what is moved to and fro.
+    pub(super) fn signed(&self) -> [i64; 4] {
         [self.connections, self.failures, self.sent, self.received]
+            .map(|amount| i64::try_from(amount).unwrap_or(i64::MAX))
     }
 }

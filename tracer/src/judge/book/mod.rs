@@ -4,8 +4,13 @@
 //! learnt, what was booked moves with it.
 
 mod amounts;
+mod connects;
 mod history;
+mod rows;
+mod saving;
+mod set_clock;
 pub use amounts::Amounts;
+pub use connects::Connects;
 pub use history::History;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,10 +21,12 @@ use hashbrown::{DefaultHashBuilder, HashMap, HashSet};
 use lru::LruCache;
 
 use crate::clock::Timestamp;
-use crate::judge::cadence::Beats;
+use crate::hash::Fnv;
 use crate::judge::observation::{Observation, Who};
-use crate::names::flow_name::registered_domain;
+use crate::judge::saved::SavedBooking;
 use crate::record::{Action, Direction, Transport};
+use saving::{Pending, Unsaved};
+use set_clock::StreamClock;
 
 /// 2020-01-01: what says that it is earlier is a clock that was not set.
 const CLOCK_SET_NS: u64 = 1_577_836_800_000_000_000;
@@ -33,6 +40,9 @@ pub const MOST_ROWS: usize = 20_000;
 const MOST_NAMED: usize = 256;
 /// Apps that are kept.
 pub const MOST_APPS: usize = 4_000;
+
+/// Of a flow that was restored.
+const NO_FINGERPRINT: u64 = 0;
 
 /// Number of an app; of a row. Never used twice.
 pub type AppId = u64;
@@ -72,8 +82,9 @@ pub struct Row {
     pub first_seen: Timestamp,
     pub last_seen: Timestamp,
     pub total: Amounts,
-    /// Of its connects.
-    pub beats: Option<Box<Beats>>,
+    /// When it was connected to.
+    pub connects: Connects,
+    unsaved: Unsaved,
 }
 
 /// One app.
@@ -93,6 +104,7 @@ pub struct App {
     named: LruCache<u64, ()>,
     /// What it sent, by day: the latest [`LOOK_BACK`] days with anything.
     pub sent: BTreeMap<u32, u64>,
+    unsaved: Unsaved,
 }
 
 /// What of a flow is booked.
@@ -110,18 +122,6 @@ pub struct Booked {
     is_new_country: bool,
 }
 
-/// What is not stored yet.
-#[derive(Debug, Default)]
-pub struct Pending {
-    pub apps: BTreeSet<AppId>,
-    pub rows: BTreeSet<RowId>,
-    /// That are no more.
-    pub removed_apps: BTreeSet<AppId>,
-    pub removed_rows: BTreeSet<RowId>,
-    /// What was added to a row on a day (days since 1970 in UTC), or, below zero, moved to another row.
-    pub days: BTreeMap<(RowId, u32), [i64; 4]>,
-}
-
 /// All apps and rows.
 pub struct Book {
     pub apps: HashMap<AppId, App>,
@@ -131,7 +131,23 @@ pub struct Book {
     next_id: u64,
     hasher: DefaultHashBuilder,
     /// `None`: nobody stores it.
-    pub pending: Option<Pending>,
+    pending: Option<Pending>,
+    clock: StreamClock,
+}
+
+impl Booked {
+    /// As it was stored. The next record of the flow looks up its row anew.
+    pub(in crate::judge) fn restored(saved: &SavedBooking) -> Self {
+        let SavedBooking { app, row, amounts, day, is_new_destination, is_new_country } = *saved;
+        Self { app, row, fingerprint: NO_FINGERPRINT, amounts, day, is_new_destination, is_new_country }
+    }
+}
+
+impl From<&Booked> for SavedBooking {
+    fn from(booked: &Booked) -> Self {
+        let Booked { app, row, amounts, day, is_new_destination, is_new_country, .. } = *booked;
+        Self { app, row, amounts, day, is_new_destination, is_new_country }
+    }
 }
 
 impl Default for Book {
@@ -144,6 +160,7 @@ impl Default for Book {
             next_id: 1,
             hasher: DefaultHashBuilder::default(),
             pending: None,
+            clock: StreamClock::default(),
         }
     }
 }
@@ -151,6 +168,7 @@ impl Default for Book {
 impl Book {
     /// Books what a record says. `booked` is what was booked of its flow before.
     pub fn observe(&mut self, seen: &Observation<'_>, service: Option<&str>, booked: &mut Option<Booked>) {
+        self.hear_clock(seen.at);
         let fingerprint = self.fingerprint(seen, service);
         let day = day(seen.at);
         let mut now = match *booked {
@@ -166,9 +184,10 @@ impl Book {
         now.day =
             if now.amounts == Amounts::default() { Some(day) } else { now.day.filter(|&same| same == day) };
         now.amounts = now.amounts.at_least(&new);
+        let is_set_back = self.is_set_back();
         if let Some(app) = self.apps.get_mut(&now.app) {
             app.last_seen = app.last_seen.max(seen.at);
-            app.first_seen = earliest(app.first_seen, seen.at);
+            app.first_seen = earliest(app.first_seen, seen.at, is_set_back);
             if added.sent > 0 {
                 *app.sent.entry(day).or_default() += added.sent;
                 while app.sent.len() > LOOK_BACK {
@@ -195,27 +214,11 @@ impl Book {
         })
     }
 
-    /// The beats of a flow's connects.
-    pub fn beats(&mut self, row: RowId) -> Option<&mut Beats> {
-        Some(self.rows.get_mut(&row)?.beats.get_or_insert_default())
-    }
-
-    /// Takes back what was stored. `next_id` is above all numbers in use.
-    #[must_use]
-    pub fn stored(apps: HashMap<AppId, App>, rows: HashMap<RowId, Row>, next_id: u64) -> Self {
-        let mut book = Self { next_id, pending: Some(Pending::default()), ..Self::default() };
-        book.app_ids = apps.iter().map(|(&id, app)| (app.key.clone(), id)).collect();
-        book.row_ids = rows.iter().map(|(&id, row)| (row.key.clone(), id)).collect();
-        book.apps = apps;
-        for row in rows.values().filter(|row| row.key.direction != Some(Direction::Ingress)) {
-            if let Some(app) = book.apps.get_mut(&row.key.app) {
-                app.countries.extend(row.key.country);
-                let registered = row.key.name.as_deref().and_then(registered_domain);
-                app.targets.extend(target(row.key.service.as_deref(), registered, row.key.asn));
-            }
+    /// An app connected to one of its destinations; milliseconds since 1970.
+    pub fn connected(&mut self, row: RowId, at_ms: u64) {
+        if let Some(row) = self.rows.get_mut(&row) {
+            row.connects.add(at_ms);
         }
-        book.rows = rows;
-        book
     }
 
     fn fingerprint(&self, seen: &Observation<'_>, service: Option<&str>) -> u64 {
@@ -290,6 +293,7 @@ impl Book {
                 targets: HashSet::new(),
                 named: LruCache::unbounded(),
                 sent: BTreeMap::new(),
+                unsaved: Unsaved::default(),
             },
         );
         self.app_ids.insert(key, id);
@@ -302,7 +306,14 @@ impl Book {
         }
         let id = self.next();
         self.row_ids.insert(key.clone(), id);
-        let row = Row { key, first_seen: at, last_seen: at, total: Amounts::default(), beats: None };
+        let row = Row {
+            key,
+            first_seen: at,
+            last_seen: at,
+            total: Amounts::default(),
+            connects: Connects::None,
+            unsaved: Unsaved::default(),
+        };
         self.rows.insert(id, row);
         id
     }
@@ -333,7 +344,7 @@ impl Book {
             booked.is_new_country = true;
         }
         if seen.name.is_some() {
-            app.named.put(address_hash(seen), ());
+            app.unsaved.has_named |= app.named.put(address_hash(seen), ()).is_none();
             if app.named.len() > MOST_NAMED {
                 app.named.pop_lru();
             }
@@ -345,80 +356,6 @@ impl Book {
             && app.targets.insert(target)
         {
             booked.is_new_destination = true;
-        }
-    }
-
-    fn add(&mut self, row: RowId, day: u32, added: Amounts, at: Timestamp) {
-        let app = self.rows.get_mut(&row).map(|known| {
-            known.total.add(&added);
-            known.last_seen = known.last_seen.max(at);
-            known.first_seen = earliest(known.first_seen, at);
-            known.key.app
-        });
-        let Some(pending) = &mut self.pending else { return };
-        pending.apps.extend(app);
-        pending.rows.insert(row);
-        let of_day = pending.days.entry((row, day)).or_default();
-        for (sum, amount) in of_day.iter_mut().zip(added.array()) {
-            *sum = sum.saturating_add(i64::try_from(amount).unwrap_or(i64::MAX));
-        }
-    }
-
-    fn subtract(&mut self, row: RowId, day: u32, moved: Amounts) {
-        let Some(known) = self.rows.get_mut(&row) else { return };
-        known.total = known.total.since(&moved);
-        let is_empty = known.total == Amounts::default();
-        if let Some(pending) = &mut self.pending {
-            pending.rows.insert(row);
-            let of_day = pending.days.entry((row, day)).or_default();
-            for (sum, amount) in of_day.iter_mut().zip(moved.array()) {
-                *sum = sum.saturating_sub(i64::try_from(amount).unwrap_or(i64::MAX));
-            }
-        }
-        if is_empty {
-            // It only waited for a name.
-            self.remove_row(row);
-        }
-    }
-
-    fn remove_row(&mut self, id: RowId) {
-        let Some(row) = self.rows.remove(&id) else { return };
-        self.row_ids.remove(&row.key);
-        if let Some(pending) = &mut self.pending {
-            pending.rows.remove(&id);
-            pending.removed_rows.insert(id);
-            let days: Vec<_> = pending.days.range((id, 0)..=(id, u32::MAX)).map(|(key, _)| *key).collect();
-            for key in days {
-                pending.days.remove(&key);
-            }
-        }
-    }
-
-    /// Removes a twentieth of the rows: those that were silent longest.
-    fn make_room_for_rows(&mut self) {
-        let mut oldest: Vec<(Timestamp, RowId)> =
-            self.rows.iter().map(|(&id, row)| (row.last_seen, id)).collect();
-        let many = (oldest.len() / 20).clamp(1, oldest.len().max(1));
-        if oldest.len() > many {
-            oldest.select_nth_unstable(many);
-        }
-        for (_, id) in oldest.into_iter().take(many) {
-            self.remove_row(id);
-        }
-    }
-
-    fn make_room_for_apps(&mut self) {
-        let oldest = self.apps.iter().min_by_key(|(_, app)| app.last_seen).map(|(&id, _)| id);
-        let Some(id) = oldest else { return };
-        let rows: Vec<RowId> =
-            self.rows.iter().filter(|(_, row)| row.key.app == id).map(|(&id, _)| id).collect();
-        rows.into_iter().for_each(|row| self.remove_row(row));
-        if let Some(app) = self.apps.remove(&id) {
-            self.app_ids.remove(&app.key);
-        }
-        if let Some(pending) = &mut self.pending {
-            pending.apps.remove(&id);
-            pending.removed_apps.insert(id);
         }
     }
 }
@@ -443,11 +380,12 @@ pub fn day(at: Timestamp) -> u32 {
     u32::try_from(at.0 / DAY_NS).unwrap_or(u32::MAX)
 }
 
-/// The earlier of two times, but none from before the clock of a device was set.
-fn earliest(known: Timestamp, at: Timestamp) -> Timestamp {
+/// The earlier of two times, but none from before the clock of a device was set, and none of a clock that was set back.
+fn earliest(known: Timestamp, at: Timestamp, is_set_back: bool) -> Timestamp {
     match (known.0 >= CLOCK_SET_NS, at.0 >= CLOCK_SET_NS) {
         (false, true) => at,
         (true, false) => known,
+        _ if is_set_back => known,
         _ => known.min(at),
     }
 }
@@ -455,20 +393,15 @@ fn earliest(known: Timestamp, at: Timestamp) -> Timestamp {
 /// Tells apart whom an app talks to: service, else registered domain, else network.
 fn target(service: Option<&str>, registered: Option<&str>, asn: Option<u32>) -> Option<u64> {
     match (service, registered, asn) {
-        (Some(service), ..) => Some(fixed_hash((0, service))),
-        (None, Some(name), _) => Some(fixed_hash((1, name))),
-        (None, None, Some(asn)) => Some(fixed_hash((2, asn))),
+        (Some(service), ..) => Some(Fnv::new().number(0).text(service).get()),
+        (None, Some(name), _) => Some(Fnv::new().number(1).text(name).get()),
+        (None, None, Some(asn)) => Some(Fnv::new().number(2).number(asn.into()).get()),
         (None, None, None) => None,
     }
 }
 
 fn address_hash(seen: &Observation<'_>) -> u64 {
-    fixed_hash(seen.remote().at.address)
-}
-
-/// The same in every run.
-fn fixed_hash(value: impl std::hash::Hash) -> u64 {
-    std::hash::BuildHasherDefault::<std::hash::DefaultHasher>::default().hash_one(value)
+    Fnv::new().address(seen.remote().at.address).get()
 }
 
 /// What stays the same of an owner.

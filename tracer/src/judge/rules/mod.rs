@@ -112,6 +112,18 @@ impl Rules {
         self.rules.iter().find(|rule| &*rule.id == id).map_or("", |rule| &rule.about)
     }
 
+    /// The number of a rule, as [`Rules::that_hold`] gives it; of this set only.
+    #[must_use]
+    pub fn number(&self, id: &str) -> Option<u16> {
+        self.rules.iter().position(|rule| &*rule.id == id).and_then(|number| u16::try_from(number).ok())
+    }
+
+    /// The id of the rule with this number.
+    #[must_use]
+    pub fn id(&self, number: u16) -> Option<&str> {
+        self.rules.get(usize::from(number)).map(|rule| &*rule.id)
+    }
+
     #[must_use]
     pub fn all(&self) -> &[Rule] {
         &self.rules

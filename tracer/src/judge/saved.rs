@@ -1,0 +1,145 @@
+//! What a ledger keeps of a judge, as plain values: taken out in batches, and put back at the next start. Pure; writing and
+//! reading it is [`crate::ledger`]'s.
+
+use super::book::{Amounts, AppId, AppKey, RowId, RowKey};
+use super::observation::FlowRef;
+use crate::clock::Timestamp;
+use crate::record::Severity;
+
+/// Tells streams apart: the boot in which one was recorded, and when it began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct StreamId {
+    /// First 32 bits of the kernel's boot id.
+    pub boot: u32,
+    pub began: Timestamp,
+}
+
+/// An app.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SavedApp {
+    pub id: AppId,
+    pub key: AppKey,
+    pub label: Box<str>,
+    pub is_preinstalled: Option<bool>,
+    pub first_seen: Timestamp,
+    pub last_seen: Timestamp,
+    /// Hashes of addresses that it had a name for, the latest first. `None`: as they were saved before.
+    pub named: Option<Vec<u64>>,
+}
+
+/// A destination of an app.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SavedRow {
+    pub id: RowId,
+    pub key: RowKey,
+    pub first_seen: Timestamp,
+    pub last_seen: Timestamp,
+    pub total: Amounts,
+    /// Of its connects, see [`super::book::Connects`].
+    pub beats: Option<Vec<u8>>,
+    /// Score and interval (milliseconds) of these, for whoever asks the ledger.
+    pub cadence: Option<(f64, u64)>,
+}
+
+/// A flow that is open.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SavedFlow {
+    pub flow: FlowRef,
+    /// Hash of where it goes to: numbers of sockets may come again.
+    pub ends: u64,
+    pub first: Timestamp,
+    pub connected: Option<Timestamp>,
+    /// What it had moved before the first record of it.
+    pub before: Option<u64>,
+    pub last_bytes: u64,
+    pub last_packets: u64,
+    /// Of its growth.
+    pub beats: Option<Vec<u8>>,
+    pub booked: Option<SavedBooking>,
+    /// Ids of the rules that noticed it, with commas in between.
+    pub noticed: String,
+}
+
+/// What of a flow is booked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SavedBooking {
+    pub app: AppId,
+    pub row: RowId,
+    pub amounts: Amounts,
+    pub day: Option<u32>,
+    pub is_new_destination: bool,
+    pub is_new_country: bool,
+}
+
+/// A finding.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SavedFinding {
+    pub key: Box<str>,
+    pub rule: Box<str>,
+    pub severity: Severity,
+    pub reason: String,
+    pub expected_if: Option<String>,
+    pub first: Timestamp,
+    pub last: Timestamp,
+    pub count: u64,
+    pub flows: Vec<FlowRef>,
+    pub changing: String,
+    pub booked: Option<(AppId, RowId)>,
+    pub told: Option<Timestamp>,
+}
+
+/// What was added to a row on a day (days since 1970 in UTC): connections, failures, bytes sent and received. Below zero: moved to
+/// another row.
+pub type DayChange = (RowId, u32, [i64; 4]);
+
+/// What changed since the last batch.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Batch {
+    /// The stream that is judged, and the number of its last record that is in here.
+    pub stream: Option<(StreamId, u64)>,
+    pub apps: Vec<SavedApp>,
+    pub rows: Vec<SavedRow>,
+    pub days: Vec<DayChange>,
+    pub removed_apps: Vec<AppId>,
+    pub removed_rows: Vec<RowId>,
+    pub flows: Vec<SavedFlow>,
+    pub ended: Vec<FlowRef>,
+    pub findings: Vec<SavedFinding>,
+    /// Keys of findings that made room for others.
+    pub removed_findings: Vec<Box<str>>,
+}
+
+impl Batch {
+    /// Apps, rows, flows and findings in it.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        let removed = self.removed_apps.len() + self.removed_rows.len() + self.removed_findings.len();
+        self.apps.len()
+            + self.rows.len()
+            + self.flows.len()
+            + self.ended.len()
+            + self.findings.len()
+            + removed
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// What an earlier run left.
+#[derive(Clone, Debug, Default)]
+pub struct Restored {
+    pub apps: Vec<SavedApp>,
+    pub rows: Vec<SavedRow>,
+    /// What each app sent, by day.
+    pub sent: Vec<(AppId, u32, u64)>,
+    pub flows: Vec<SavedFlow>,
+    /// Each with what its owner knows of it: as long as this does not change, it is not told.
+    pub findings: Vec<(SavedFinding, Option<String>)>,
+    /// Streams, and the number of the last record of each that is booked.
+    pub streams: Vec<(StreamId, u64)>,
+    /// Above all numbers of apps and rows.
+    pub next_id: u64,
+}
