@@ -1,5 +1,7 @@
 //! What is known about an app from before a record. Pure.
 
+use std::time::Duration;
+
 use super::{App, day};
 use crate::clock::Timestamp;
 
@@ -11,6 +13,7 @@ const USUAL_FROM: usize = 5;
 pub struct History<'a> {
     pub(super) app: &'a App,
     pub(super) now: Timestamp,
+    pub(super) known_for: Duration,
     pub(super) country: Option<&'static str>,
     pub is_new_destination: bool,
     pub is_new_country: bool,
@@ -22,7 +25,7 @@ impl<'a> History<'a> {
     /// Since the app was seen first.
     #[must_use]
     pub fn known_for_ms(&self) -> u64 {
-        self.now.0.saturating_sub(self.app.first_seen.0) / 1_000_000
+        u64::try_from(self.known_for.as_millis()).unwrap_or(u64::MAX)
     }
 
     /// Countries that the app had connected to before.

@@ -172,7 +172,8 @@ impl Book {
         let fingerprint = self.fingerprint(seen, service);
         let day = day(seen.at);
         let mut now = match *booked {
-            Some(known) if known.fingerprint == fingerprint => known,
+            // Its row may have made room for others meanwhile.
+            Some(known) if known.fingerprint == fingerprint && self.rows.contains_key(&known.row) => known,
             known => {
                 let now = self.assign(seen, service, fingerprint, known);
                 self.carry(known, &now, day);
@@ -208,6 +209,7 @@ impl Book {
             app,
             had_name: app.named.contains(&address_hash(seen)),
             now: seen.at,
+            known_for: self.known_for(booked.app, app, seen.at),
             country: country(seen),
             is_new_destination: booked.is_new_destination,
             is_new_country: booked.is_new_country,

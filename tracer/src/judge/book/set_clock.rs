@@ -3,7 +3,9 @@
 //! Records come in the order in which things happened. When their times go back by much, or forward by more than any silence, the
 //! clock was set; when it is set again the other way, what was noted in between was noted at a wrong time, and is put right.
 
-use super::Book;
+use std::time::Duration;
+
+use super::{App, AppId, Book};
 use crate::clock::Timestamp;
 
 /// Times of records may go back this far without the clock having been set: lists of sockets are read while events come in.
@@ -21,8 +23,9 @@ pub struct StreamClock {
 
 #[derive(Clone, Copy, Debug)]
 struct Jump {
-    /// The latest time before it.
+    /// The latest time before it, and the first one after it.
     before: Timestamp,
+    after: Timestamp,
     is_forward: bool,
     /// Apps and rows from this number on were seen first after it.
     first_id: u64,
@@ -50,8 +53,20 @@ impl Book {
             Some(jump) if jump.is_forward && !is_forward => self.undo_forward(at),
             Some(jump) if !jump.is_forward && is_forward => self.undo_back(jump, at),
             _ => {
-                self.clock.jump = Some(Jump { before: latest, is_forward, first_id: self.next_id });
+                self.clock.jump =
+                    Some(Jump { before: latest, after: at, is_forward, first_id: self.next_id });
             }
+        }
+    }
+
+    /// How long an app was known at a time; what the clock jumped over was no time.
+    pub(super) fn known_for(&self, id: AppId, app: &App, at: Timestamp) -> Duration {
+        let since = |from: Timestamp, to: Timestamp| Duration::from_nanos(to.0.saturating_sub(from.0));
+        match self.clock.jump {
+            Some(jump) if jump.is_forward && id < jump.first_id => {
+                since(app.first_seen, jump.before) + since(jump.after, at)
+            }
+            _ => since(app.first_seen, at),
         }
     }
 
