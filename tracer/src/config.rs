@@ -31,6 +31,8 @@ pub struct Config {
     pub judge_files: Files,
     /// How long a finding that goes on is not told again.
     pub quiet: Duration,
+    /// How many times faster time passes for judging.
+    pub time_scale: u32,
     pub filter: Filter,
     pub include_loopback: bool,
     /// Look for names.
@@ -80,6 +82,7 @@ impl TryFrom<RunArgs> for Config {
             home: home(&args.judge)?,
             judge_files: args.judge.files(),
             quiet: args.quiet,
+            time_scale: args.time_scale,
             filter: Filter {
                 uids: args.uid,
                 apps: args.app.iter().map(|pattern| WildMatch::new(pattern)).collect(),

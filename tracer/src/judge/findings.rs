@@ -91,6 +91,11 @@ impl Findings {
         Self { all: Vec::new(), by_key: HashMap::new(), quiet, left_out: 0 }
     }
 
+    /// How long a finding that goes on is not told again from now on.
+    pub fn set_quiet(&mut self, quiet: Duration) {
+        self.quiet = quiet;
+    }
+
     /// Takes back what was stored.
     pub fn restore(&mut self, finding: Finding) {
         if !self.by_key.contains_key(&finding.key) {

@@ -48,9 +48,11 @@ pub fn start(config: &Config) -> Result<Session, Failure> {
     capabilities.push(plan::on_behalf_of(tags.as_ref().err()));
     let enricher =
         Enricher { apps, processes: ProcessTable::new(process::DEFAULT_CAPACITY), geo, tags: tags.ok() };
+    let mut judge = Judge::new(expectations, config.sample.unwrap_or_default(), config.quiet);
+    judge.set_time_scale(config.time_scale);
     let stages = Stages {
         enricher,
-        judge: Judge::new(expectations, config.sample.unwrap_or_default(), config.quiet),
+        judge,
         filter: config.filter.clone(),
         boot: features.boot.clone(),
         lines: Lines::new(format(config)),
@@ -84,6 +86,8 @@ pub fn start(config: &Config) -> Result<Session, Failure> {
                 max_flows: config.max_flows,
                 duration_ms: config.duration.and_then(|duration| u64::try_from(duration.as_millis()).ok()),
                 sample_ms: config.sample.and_then(|sample| u64::try_from(sample.as_millis()).ok()),
+                quiet_ms: u64::try_from(config.quiet.as_millis()).ok(),
+                time_scale: (config.time_scale != 1).then_some(config.time_scale),
                 redacted: config.redact,
             }),
             capabilities: &capabilities,
