@@ -13,6 +13,7 @@ mod kinds;
 mod life;
 mod names;
 mod no_sock_ops;
+mod push;
 mod rights;
 mod scene;
 mod storm;
