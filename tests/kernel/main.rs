@@ -14,6 +14,7 @@ mod life;
 mod names;
 mod no_sock_ops;
 mod push;
+mod replay;
 mod rights;
 mod scene;
 mod storm;
