@@ -13,6 +13,8 @@ mod kinds;
 mod life;
 mod names;
 mod no_sock_ops;
+mod push;
+mod replay;
 mod rights;
 mod scene;
 mod storm;

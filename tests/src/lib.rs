@@ -16,6 +16,7 @@ pub mod netns;
 pub mod programs;
 pub mod raw;
 pub mod record;
+pub mod replay;
 pub mod scenario;
 pub mod schema;
 pub mod stream;

@@ -15,6 +15,8 @@ const CHECK_ONE_OF: usize = 50;
 #[derive(Debug)]
 pub struct Stream {
     pub records: Vec<Value>,
+    /// As they were written; of [`crate::tracer::Tracer::recording`] only.
+    pub lines: Vec<String>,
     pub stderr: String,
     pub status: ExitStatus,
 }

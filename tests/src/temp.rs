@@ -62,6 +62,21 @@ pub mod fixture {
     /// A file that no reader can use.
     pub const BAD_GEO: &[u8] = include_bytes!("../golden/mmdb/bad/libmaxminddb-metadata-marker-only.mmdb");
 
+    /// The phone of tests/scenarios/xperia-2014, and what its addresses are: 203.0.113.0/24 CN AS38365 of Baidu,
+    /// 198.51.100.0/24 US AS15169, 192.0.2.0/24 SE.
+    pub const XPERIA_GEO: &[u8] = include_bytes!("../golden/mmdb/made/xperia.mmdb");
+    const XPERIA_LIST: &[u8] = include_bytes!("../scenarios/xperia-2014/data/system/packages.list");
+    const XPERIA_XML: &[u8] = include_bytes!("../scenarios/xperia-2014/data/system/packages.xml");
+
+    /// Writes the package files of the phone of tests/scenarios/xperia-2014 below `directory`.
+    pub fn xperia(directory: &super::TempDir) {
+        directory.write("data/system/packages.list", XPERIA_LIST);
+        directory.write("data/system/packages.xml", XPERIA_XML);
+        for user in ["data/user/0", "data/user_de/0"] {
+            std::fs::create_dir_all(directory.path().join(user)).expect("a directory can be made");
+        }
+    }
+
     /// Writes Android 15's package files below `directory`, as `--android-root` wants them.
     pub fn android_15(directory: &super::TempDir) {
         directory.write("data/system/packages.list", PACKAGES_LIST_15);

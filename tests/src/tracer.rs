@@ -24,6 +24,8 @@ struct Shared {
 #[derive(Default)]
 struct State {
     records: Vec<Value>,
+    /// As they were written, where somebody wants to know.
+    lines: Option<Vec<String>>,
     paused: bool,
     ended: bool,
 }
@@ -44,9 +46,22 @@ impl Tracer {
         tracer
     }
 
+    /// As [`Self::start`]; the lines are kept as they were written, for [`Stream::lines`].
+    pub fn recording<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Self {
+        let shared = Shared::default();
+        shared.lock().lines = Some(Vec::new());
+        let tracer = Self::spawn_into(shared, arguments);
+        tracer.expect("the start record", |record| action(record) == "start");
+        tracer
+    }
+
     /// Starts the tracer.
     /// Without a ledger, unless it is given one: no test is to know of another.
     pub fn spawn<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Self {
+        Self::spawn_into(Shared::default(), arguments)
+    }
+
+    fn spawn_into<S: AsRef<OsStr>>(shared: Shared, arguments: impl IntoIterator<Item = S>) -> Self {
         let mut command = Command::new(crate::programs::tracer());
         command.args(arguments);
         if !command.get_args().any(|argument| argument == "--ledger") {
@@ -58,7 +73,7 @@ impl Tracer {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         let mut child = command.spawn().expect("the tracer can be started");
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(shared);
         let stdout = child.stdout.take().expect("stdout is a pipe");
         let mut stderr = child.stderr.take().expect("stderr is a pipe");
         let for_reader = Arc::clone(&shared);
@@ -197,13 +212,14 @@ impl Tracer {
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
         let records = std::mem::take(&mut state.records);
+        let lines = state.lines.take().unwrap_or_default();
         drop(state);
         let status = self.child.wait().expect("a child can be waited for");
         let stderr = self.stderr.take().and_then(|thread| thread.join().ok()).unwrap_or_default();
         if self.reader.take().is_some_and(|thread| thread.join().is_err()) {
             panic!("the reader of the stream found a bad line");
         }
-        Stream { records, stderr, status }
+        Stream { records, lines, stderr, status }
     }
 }
 
@@ -254,7 +270,12 @@ impl Shared {
             let text = std::str::from_utf8(&line).expect("a record is UTF-8");
             assert!(!text.contains(char::is_control), "a control character in {text:?}");
             let record = serde_json::from_str(text).unwrap_or_else(|error| panic!("{error} in {text:?}"));
-            self.lock().records.push(record);
+            let mut state = self.lock();
+            if let Some(lines) = &mut state.lines {
+                lines.push(text.to_owned());
+            }
+            state.records.push(record);
+            drop(state);
             self.changed.notify_all();
         }
     }

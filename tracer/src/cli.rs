@@ -19,6 +19,9 @@ pub struct Cli {
     pub run: RunArgs,
 }
 
+/// A day in less than a tenth of a second.
+const MOST_TIME_SCALE: i64 = 1_000_000;
+
 const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed at run time; 2 bad usage or bad input file; \
                           3 not permitted or not supported here (says what is missing and what to do).";
 
@@ -148,6 +151,9 @@ pub struct RunArgs {
     /// Keep nothing, and know nothing of earlier runs.
     #[arg(long, conflicts_with = "ledger", help_heading = "Judging")]
     pub no_ledger: bool,
+    /// For tests: judging sees time pass so many times as fast.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=MOST_TIME_SCALE), hide = true)]
+    pub time_scale: u32,
     #[command(flatten)]
     pub judge: JudgeArgs,
     #[command(flatten)]
@@ -241,9 +247,12 @@ pub struct ReplayArgs {
     /// Write records to this file instead of standard output.
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,
-    /// How long a finding that goes on is not told again.
-    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = humantime::parse_duration, help_heading = "Judging")]
-    pub quiet: Duration,
+    /// How long a finding that goes on is not told again; else what each stream says, else 24h.
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, help_heading = "Judging")]
+    pub quiet: Option<Duration>,
+    /// For tests, as of `run`; else what each stream says.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=MOST_TIME_SCALE), hide = true)]
+    pub time_scale: Option<u32>,
     /// Book what the streams say in this ledger (created if need be), and judge by what is in it. What it has booked of a stream
     /// before is not booked again.
     #[arg(long, value_name = "FILE", help_heading = "Judging")]

@@ -15,7 +15,7 @@ use tracer::judge::{Expectations, Judge, QUIET};
 use tracer::names::cache::Names;
 use tracer::pipeline::{Filter, Hearing, Lines, Pipeline, Stages};
 use tracer::record::{Action, ConfigObject, HostObject, PlaceCache, StreamObject, WhoCache};
-use tracer::replay::{Replay, Wanted};
+use tracer::replay::{Given, Replay, Wanted};
 use tracer::sink::Format;
 use tracer::tally::Tally;
 
@@ -74,7 +74,8 @@ impl Place {
     /// # Errors
     /// When the files of the place cannot be read, or a line is no record.
     pub fn replay(&self, capture: &str) -> Result<String> {
-        let mut replay = Replay::new(self.judge(), self.geo()?, true, Wanted::default());
+        let given = Given { home: true, ..Given::default() };
+        let mut replay = Replay::new(self.judge(), self.geo()?, given, Wanted::default());
         for line in capture.lines() {
             replay.take(line.as_bytes())?;
         }

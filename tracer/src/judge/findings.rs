@@ -105,6 +105,11 @@ impl Findings {
         Self { all: Vec::new(), by_key: HashMap::new(), quiet, pending: None, left_out: 0 }
     }
 
+    /// How long a finding that goes on is not told again from now on.
+    pub fn set_quiet(&mut self, quiet: Duration) {
+        self.quiet = quiet;
+    }
+
     /// Notes what a rule says; tells whether it is news, and of which finding.
     pub fn notice(&mut self, noticed: Noticed<'_>) -> (Option<FindingId>, Option<News>) {
         let key = key(noticed.rule, &noticed.about);

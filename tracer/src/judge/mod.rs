@@ -16,6 +16,7 @@ pub mod rules;
 pub mod saved;
 pub mod services;
 mod storing;
+pub mod time_scale;
 pub mod toml_input;
 mod watched;
 
@@ -33,6 +34,7 @@ use rules::Rules;
 use rules::field::Case;
 use saved::StreamId;
 use services::{Found, Lists, Service, Services, Subject};
+use time_scale::TimeScale;
 use watched::WatchedFlows;
 
 /// How long a finding that goes on is not told again, unless the user says otherwise.
@@ -108,6 +110,9 @@ pub struct Judge {
     /// Streams of which everything up to a record is booked already; of the one that is judged, up to which.
     booked_streams: HashMap<StreamId, u64>,
     booked_up_to: u64,
+    /// How long a finding that goes on is not told again.
+    quiet: Duration,
+    scale: TimeScale,
 }
 
 impl Judge {
@@ -123,12 +128,38 @@ impl Judge {
             stream: None,
             booked_streams: HashMap::new(),
             booked_up_to: 0,
+            quiet,
+            scale: TimeScale::default(),
         }
     }
 
     /// How often open connections are looked at from now on.
     pub fn set_look(&mut self, look: Duration) {
         self.look = look;
+    }
+
+    /// How long a finding that goes on is not told again from now on.
+    pub fn set_quiet(&mut self, quiet: Duration) {
+        self.quiet = quiet;
+        self.findings.set_quiet(self.scale.real(quiet));
+    }
+
+    /// How long a finding that goes on is not told again.
+    #[must_use]
+    pub fn quiet(&self) -> Duration {
+        self.quiet
+    }
+
+    /// How many times faster than it does time passes for judging from now on.
+    pub fn set_time_scale(&mut self, factor: u32) {
+        self.scale.set(factor);
+        self.set_quiet(self.quiet);
+    }
+
+    /// How many times faster time passes for judging.
+    #[must_use]
+    pub fn time_scale(&self) -> u32 {
+        self.scale.factor()
     }
 
     /// Everything that was noticed, for the end of a stream.
@@ -140,6 +171,9 @@ impl Judge {
 
     /// Judges a record; `record` is the record itself, for rules about fields that hardly any rule is about.
     pub fn observe(&mut self, seen: &Observation<'_>, record: &dyn Fn() -> Json) -> Verdict {
+        // Findings are evidence: they are told with the time that it really was.
+        let noticed_at = seen.at;
+        let seen = &self.scale.stretch(seen);
         let Expectations { home, services, lists, rules } = &self.expectations;
         let service = services.find(&subject(seen));
         let known = service.and_then(|found| Some((services.get(found.service)?, found)));
@@ -149,7 +183,7 @@ impl Judge {
         let is_extra = seen.action == Action::Named || self.is_booked_before();
         let watched = self.flows.of(seen);
         if !is_extra {
-            watched.look(seen, self.look);
+            watched.look(seen, self.scale.stretched(self.look));
             self.book.observe(seen, known.map(|(service, _)| service.id.as_str()), &mut watched.booked);
             watched.hear_connect(&mut self.book);
         }
@@ -179,7 +213,7 @@ impl Judge {
                     flow: seen.flow,
                     booked: watched.booked.map(|booked| (booked.app, booked.row)),
                     is_counted: watched.is_noticed(number),
-                    at: seen.at,
+                    at: noticed_at,
                 });
                 verdict.alerts.extend(id.zip(news));
                 watched.note(number);

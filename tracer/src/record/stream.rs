@@ -119,6 +119,12 @@ pub struct ConfigObject<'a> {
     /// How often open connections are looked at. Absent: never.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sample_ms: Option<u64>,
+    /// How long a finding that goes on is not told again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quiet_ms: Option<u64>,
+    /// How many times faster than it did time passed for judging. Absent: it passed as it did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time_scale: Option<u32>,
     /// Names and addresses are hashes.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub redacted: bool,

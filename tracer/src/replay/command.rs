@@ -5,12 +5,13 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::{Replay, Wanted};
+use super::start::USUAL_LOOK;
+use super::{Given, Replay, Wanted};
 use crate::cli::ReplayArgs;
 use crate::commands;
 use crate::config;
 use crate::failure::Failure;
-use crate::judge::Judge;
+use crate::judge::{Expectations, Judge, QUIET};
 use crate::ledger::{Keeper, News};
 
 /// Read at a time.
@@ -33,10 +34,10 @@ pub fn replay(args: &ReplayArgs) -> Result<(), Failure> {
     let geo = commands::load_geo(&args.data)?;
     commands::warn(&warnings);
     let wanted = Wanted { actions: config::replayed_actions(&args.events) };
-    let mut judge = Judge::new(expectations, super::USUAL_LOOK, args.quiet);
+    let mut judge = judge(expectations, args);
     let mut ledger =
         args.ledger.as_deref().map(|path| Booking::open(path, args.ledger_every, &mut judge)).transpose()?;
-    let mut replay = Replay::new(judge, geo, !args.judge.home.is_empty(), wanted);
+    let mut replay = Replay::new(judge, geo, given(args), wanted);
     let mut out = commands::open_output(args.output.as_deref())?;
     let mut broken = 0;
     for path in &args.files {
@@ -59,6 +60,20 @@ pub fn replay(args: &ReplayArgs) -> Result<(), Failure> {
         Some(ledger) => ledger.finish(&mut replay),
         None => Ok(()),
     }
+}
+
+fn given(args: &ReplayArgs) -> Given {
+    Given {
+        home: !args.judge.home.is_empty(),
+        quiet: args.quiet.is_some(),
+        time_scale: args.time_scale.is_some(),
+    }
+}
+
+fn judge(expectations: Expectations, args: &ReplayArgs) -> Judge {
+    let mut judge = Judge::new(expectations, USUAL_LOOK, args.quiet.unwrap_or(QUIET));
+    judge.set_time_scale(args.time_scale.unwrap_or(1));
+    judge
 }
 
 fn read_file(

@@ -9,10 +9,10 @@ mod command;
 pub mod line;
 mod owners;
 mod splice;
+mod start;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde::de::Error as _;
 use serde_json::Error;
@@ -27,9 +27,8 @@ use line::{Endpoint, Event, Flow, Member, Members, Network};
 use owners::Owners;
 
 pub use command::replay;
-
-/// How often open connections are looked at in streams that do not say so.
-const USUAL_LOOK: Duration = Duration::from_secs(60);
+pub use start::Given;
+use start::Recorded;
 
 /// What of a recorded stream is to be written.
 #[derive(Clone, Debug, Default)]
@@ -48,8 +47,7 @@ impl Wanted {
 pub struct Replay {
     pub judge: Judge,
     geo: Geo,
-    /// Home was given: else it is what each stream says.
-    is_home_given: bool,
+    given: Given,
     wanted: Wanted,
     places: PlaceCache,
     owners: Owners,
@@ -89,11 +87,11 @@ struct Ends {
 
 impl Replay {
     #[must_use]
-    pub fn new(judge: Judge, geo: Geo, is_home_given: bool, wanted: Wanted) -> Self {
+    pub fn new(judge: Judge, geo: Geo, given: Given, wanted: Wanted) -> Self {
         Self {
             judge,
             geo,
-            is_home_given,
+            given,
             wanted,
             places: PlaceCache::default(),
             owners: Owners::default(),
@@ -236,27 +234,17 @@ impl Replay {
     /// A record about a stream's beginning: what it is judged by now takes the place of what it was judged by then.
     fn take_start(&mut self, members: &Members<'_>) -> Result<(), Error> {
         let mut tracer: serde_json::Value = members.read(Member::Tracer)?.unwrap_or_default();
-        let config = tracer.get("config").cloned().unwrap_or_default();
-        self.stream.is_redacted =
-            config.get("redacted").and_then(serde_json::Value::as_bool).unwrap_or_default();
-        let look = config.get("sample_ms").and_then(serde_json::Value::as_u64);
-        self.judge.set_look(look.map_or(USUAL_LOOK, Duration::from_millis));
+        let recorded = Recorded::of(&tracer);
+        self.stream.is_redacted = recorded.as_ref().is_some_and(Recorded::is_redacted);
+        self.given.apply(recorded.as_ref(), &mut self.judge);
         let boot = tracer.pointer("/host/boot").and_then(serde_json::Value::as_str);
         let boot = boot.and_then(|boot| u32::from_str_radix(boot, 16).ok());
         let began = self.stream.last_time;
         self.judge.begin_stream(boot.map(|boot| StreamId { boot, began }));
-        if !self.is_home_given {
-            let home: Option<Vec<String>> =
-                config.get("home").and_then(|home| serde_json::from_value(home.clone()).ok());
-            self.judge.expectations.home = home.unwrap_or_default();
-        }
         if let Some(object) = tracer.as_object_mut() {
             object.insert("geo".to_owned(), serde_json::to_value(self.geo.databases())?);
             if let Some(config) = object.get_mut("config").and_then(serde_json::Value::as_object_mut) {
-                config.remove("home");
-                if !self.judge.expectations.home.is_empty() {
-                    config.insert("home".to_owned(), self.judge.expectations.home.clone().into());
-                }
+                start::rewrite(config, &self.judge);
             }
         }
         self.pass_with(Action::Start, members, &tracer);

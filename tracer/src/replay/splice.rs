@@ -19,6 +19,9 @@ use crate::sink::Format;
 /// Members of a record that an alert about it does not have, or has in its own form.
 const NOT_IN_ALERTS: [&str; 7] = ["flags", "rule", "alert", "tls", "dns", "error", "tracer"];
 
+/// Members of an end that come from judging.
+const SAID_OF_ENDS: [&str; 2] = ["service", "lists"];
+
 /// Both ends as they are written today.
 pub fn endpoints<'a>(
     judged: &'a Judged<'_>,
@@ -170,12 +173,22 @@ pub fn loss(out: &mut Vec<u8>, at: Timestamp, seq: u64, capture: BTreeMap<&'stat
     );
 }
 
-/// The whole record as a value.
+/// The whole record as a value, without what an earlier judging said of it, as live judging sees it.
 pub fn json(members: &Members<'_>) -> Value {
     let member = |(name, value): &(std::borrow::Cow<'_, str>, &serde_json::value::RawValue)| {
-        (name.to_string(), serde_json::from_str(value.get()).unwrap_or_default())
+        let mut value: Value = serde_json::from_str(value.get()).unwrap_or_default();
+        match (&**name, value.as_object_mut()) {
+            ("source" | "destination", Some(end)) => {
+                SAID_OF_ENDS.iter().for_each(|said| _ = end.remove(*said))
+            }
+            // It has no number yet.
+            ("seq", _) => value = 0.into(),
+            _ => {}
+        }
+        (name.to_string(), value)
     };
-    Value::Object(members.all.iter().map(member).collect())
+    let all = members.all.iter().filter(|(name, _)| name != "flags");
+    Value::Object(all.map(member).collect())
 }
 
 /// A JSON object that is being written, one line.

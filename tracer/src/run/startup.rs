@@ -44,6 +44,7 @@ pub fn start(config: &Config) -> Result<Session, Failure> {
     let output = Output::start(file)?;
     let look = config.sample.unwrap_or_default();
     let mut judge = Judge::new(expectations, look, config.quiet);
+    judge.set_time_scale(config.time_scale);
     let (ledger, more) = open_ledger(&config.ledger, &mut judge)?;
     warnings.extend(more);
     // Last, so that the ring is read from the first event on.
@@ -90,6 +91,8 @@ pub fn start(config: &Config) -> Result<Session, Failure> {
                 max_flows: config.max_flows,
                 duration_ms: config.duration.and_then(|duration| u64::try_from(duration.as_millis()).ok()),
                 sample_ms: config.sample.and_then(|sample| u64::try_from(sample.as_millis()).ok()),
+                quiet_ms: u64::try_from(config.quiet.as_millis()).ok(),
+                time_scale: (config.time_scale != 1).then_some(config.time_scale),
                 redacted: config.redact,
             }),
             capabilities: &capabilities,

@@ -7,6 +7,7 @@
 //! `send`, `recv`, `eof`) is no failure but goes into the report as `errno`. It never leaves the network namespace
 //! that it was started in.
 
+mod beats;
 mod moves;
 mod names;
 mod udp;
@@ -17,7 +18,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
@@ -54,6 +55,8 @@ struct State {
     sent: u64,
     received: u64,
     storm: Option<Storm>,
+    /// When the last beat was due.
+    beat_due: Option<Instant>,
 }
 
 #[derive(Default)]
@@ -153,6 +156,7 @@ impl State {
                 .udp_step(name, value)
                 .or_else(|| self.moving_step(name, value))
                 .or_else(|| self.naming_step(name, value))
+                .or_else(|| self.beating_step(name, value))
                 .unwrap_or_else(|| self.socket_step(name, value)),
         }
     }

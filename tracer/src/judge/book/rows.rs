@@ -61,7 +61,8 @@ impl Book {
     }
 
     pub(super) fn make_room_for_apps(&mut self) {
-        let oldest = self.apps.iter().min_by_key(|(_, app)| app.last_seen).map(|(&id, _)| id);
+        // Of two that were silent equally long the older one, in every run.
+        let oldest = self.apps.iter().min_by_key(|&(&id, app)| (app.last_seen, id)).map(|(&id, _)| id);
         let Some(id) = oldest else { return };
         let rows: Vec<RowId> =
             self.rows.iter().filter(|(_, row)| row.key.app == id).map(|(&id, _)| id).collect();

@@ -1,0 +1,201 @@
+//! The story of tests/scenarios/xperia-2014, really: a preinstalled app keeps a push channel to a service that is meant for
+//! another region, with the service's own ladder of heartbeats. Hours pass in seconds, for the app and for judging alike.
+
+use std::ffi::OsString;
+
+use serde_json::{Value, json};
+use tracer_tests::actor::Actor;
+use tracer_tests::hello::{self, to_hex};
+use tracer_tests::netns::Netns;
+use tracer_tests::record::{action, at, is_flow, number, text};
+use tracer_tests::stream::Stream;
+use tracer_tests::temp::{TempDir, fixture};
+use tracer_tests::tracer::Tracer;
+use tracer_tests::{live, netlink, replay};
+
+use crate::scene::Listener;
+
+/// How much faster time passes: the first step of the ladder takes 0.6 s, all of it half a minute.
+const FASTER: u64 = 300;
+/// How often open connections are looked at. Short against the first step.
+const LOOK: &str = "100ms";
+/// Seconds between heartbeats, three of each.
+const LADDER: [u64; 7] = [180, 300, 360, 420, 540, 720, 900];
+
+const PACKAGE: &str = "com.sonymobile.mx.android";
+const RESOLVER: &str = "203.0.113.53:53";
+const API: &str = "203.0.113.20:443";
+const SOCKET: &str = "203.0.113.7:5287";
+
+/// The phone's files.
+struct Phone {
+    files: TempDir,
+    geo: std::path::PathBuf,
+}
+
+impl Phone {
+    fn new() -> Self {
+        let files = TempDir::new();
+        fixture::xperia(&files);
+        let geo = files.write("xperia.mmdb", fixture::XPERIA_GEO);
+        Self { files, geo }
+    }
+
+    fn tracer(&self, home: &str) -> Tracer {
+        let faster = FASTER.to_string();
+        let more = ["--home", home, "--sample", LOOK, "--time-scale", &faster, "--android-root"];
+        let mut arguments: Vec<OsString> = more.iter().map(Into::into).collect();
+        arguments.extend([self.files.path().into(), "--geo".into(), (&self.geo).into()]);
+        Tracer::recording(arguments)
+    }
+}
+
+/// The servers that the app talks to, in a network of their own.
+struct Servers {
+    netns: Netns,
+    _resolver: Actor,
+    _api: Listener,
+    _socket: Listener,
+}
+
+impl Servers {
+    fn start() -> Self {
+        let netns = Netns::new().unwrap();
+        netns.enter(|| {
+            for address in [RESOLVER, API] {
+                let address: std::net::SocketAddr = address.parse().unwrap();
+                netlink::add_address("lo", address.ip(), 32).unwrap();
+            }
+        });
+        let steps = format!("udp=4 bind={RESOLVER} wait dns-answer=203.0.113.20 dns-answer=203.0.113.7");
+        let mut resolver = Actor::start(&netns, steps.split_whitespace());
+        resolver.report();
+        resolver.go();
+        let api = Listener::start(&netns, "", API, 8, "accept recv=1500 send=800 eof close");
+        let socket = Listener::start(&netns, "", SOCKET, 8, "accept recv=310 send=90 pulse=26,18 close");
+        Self { netns, _resolver: resolver, _api: api, _socket: socket }
+    }
+
+    /// The app: asks where the service is, goes there, and stays. It reports once it is connected, and when it has been at the
+    /// top of the ladder for a while.
+    fn app(&self) -> Actor {
+        let ask = |host: &str| {
+            let question = hello::dns(host);
+            let answer = question.len() + hello::ADDRESS_RECORD;
+            format!("udp=4 connect={RESOLVER} bytes={} recv={answer} close", to_hex(&question))
+        };
+        let beats: Vec<String> = LADDER
+            .iter()
+            .flat_map(|seconds| [seconds; 3])
+            .map(|seconds| format!("beat={},26,18", seconds * 1000 / FASTER))
+            .collect();
+        let steps = format!(
+            "uid=10023 name=com.sonymobile.mx {} socket=4 connect={API} send=1500 recv=800 close \
+             {} socket=4 connect={SOCKET} send=310 recv=90 tell {} wait close",
+            ask("api3.tuisong.baidu.com"),
+            ask("sa3.tuisong.baidu.com"),
+            beats.join(" "),
+        );
+        Actor::start(&self.netns, steps.split_whitespace())
+    }
+}
+
+/// What a tracer said about the app.
+struct Told {
+    stream: Stream,
+    netns: u64,
+    channel: u64,
+}
+
+impl Told {
+    fn by(tracer: Tracer, netns: &Netns, channel: u64) -> Self {
+        Self { stream: tracer.stop(), netns: netns.inode(), channel }
+    }
+
+    fn of_app(&self) -> impl Iterator<Item = &Value> {
+        let netns = self.netns;
+        self.stream.records.iter().filter(move |record| {
+            number(record, "flow.netns") == Some(netns) && at(record, "app.package") == &json!([PACKAGE])
+        })
+    }
+
+    fn alerts<'a>(&'a self, rule: &'a str) -> impl Iterator<Item = &'a Value> {
+        self.of_app().filter(move |record| action(record) == "alert" && text(record, "rule.id") == rule)
+    }
+
+    fn rules(&self) -> Vec<&str> {
+        let alerts = self.of_app().filter(|record| action(record) == "alert");
+        let mut rules: Vec<_> = alerts.map(|record| text(record, "rule.id")).collect();
+        rules.sort_unstable();
+        rules.dedup();
+        rules
+    }
+
+    /// A record of the channel.
+    fn channel(&self, wanted: &str) -> &Value {
+        let is_it = |record: &&Value| is_flow(record, self.channel) && action(record) == wanted;
+        self.stream.records.iter().find(is_it).unwrap_or_else(|| panic!("no {wanted} of the channel"))
+    }
+
+    /// What every tracer away from China must say.
+    fn must_be_told(&self) {
+        let expected = ["outside-home", "persistent-channel", "preinstalled-app", "regular-cadence"];
+        assert_eq!(self.rules(), expected);
+        let told = self.alerts("preinstalled-app").next().unwrap();
+        assert_eq!(text(told, "alert.severity"), "medium");
+        assert_eq!(at(told, "destination.service.id"), "baidu-push");
+        assert_eq!(at(told, "destination.service.owner"), "Baidu");
+        assert_eq!(at(told, "destination.geo.country_iso_code"), "CN");
+        assert_eq!(number(told, "destination.as.number"), Some(38_365));
+        assert_eq!((at(told, "app.preinstalled"), at(told, "app.removable")), (&json!(true), &json!(false)));
+        let cadence: Vec<_> =
+            self.alerts("regular-cadence").map(|record| text(record, "alert.reason")).collect();
+        let is_ladder = |reason: &&&str| reason.contains("on a ladder from ");
+        println!("{cadence:#?}");
+        assert!(cadence.iter().any(|reason| is_ladder(&reason)), "{cadence:#?}");
+        assert!(self.alerts("regular-cadence").all(|record| is_flow(record, self.channel)));
+    }
+}
+
+#[test]
+fn a_preinstalled_app_that_keeps_a_push_channel_is_told_live_and_in_replay_and_at_home_it_is_not() {
+    let _turn = live!(alone);
+    let phone = Phone::new();
+    let (abroad, at_home) = (phone.tracer("SE"), phone.tracer("CN"));
+    let servers = Servers::start();
+    let mut app = servers.app();
+    let channel = app.report().cookie();
+    // Long after the connect: nobody saw it, and nobody heard a name.
+    abroad.expect("a heartbeat", |record| is_flow(record, channel) && action(record) == "sample");
+    let late = phone.tracer("SE");
+    app.report();
+    let samples = |record: &Value| {
+        is_flow(record, channel)
+            && action(record) == "sample"
+            && number(record, "source.bytes") == Some(310 + 21 * 26)
+    };
+    for tracer in [&abroad, &at_home, &late] {
+        tracer.expect("a look after the last beat", samples);
+    }
+    let [abroad, at_home, late] =
+        [abroad, at_home, late].map(|tracer| Told::by(tracer, &servers.netns, channel));
+
+    abroad.must_be_told();
+    let connect = abroad.channel("connect");
+    assert_eq!(text(connect, "destination.domain"), "sa3.tuisong.baidu.com");
+    assert_eq!(at(connect, "destination.service.match"), &json!(["name", "port", "as"]));
+
+    late.must_be_told();
+    let existing = late.channel("existing");
+    assert_eq!(at(existing, "destination.domain"), &Value::Null);
+    assert_eq!(at(existing, "destination.service.match"), &json!(["port", "as"]));
+
+    assert_eq!(at_home.rules(), [] as [&str; 0]);
+    assert!(at_home.of_app().count() > 20);
+    assert_eq!(at_home.of_app().find(|record| !at(record, "flags").is_null()), None);
+
+    for told in [abroad, at_home, late] {
+        replay::twice(&told.stream, &["--geo".as_ref(), phone.geo.as_os_str()]);
+    }
+    app.go().done();
+}
