@@ -19,6 +19,7 @@ mod test;
 mod toolchain;
 mod vm;
 mod workspace;
+mod worldmap;
 
 use std::process::ExitCode;
 
@@ -54,6 +55,8 @@ enum Command {
     Bench(bench::BenchArgs),
     /// Rebuild the geo database in data/ from its sources
     Geodata(geodata::GeodataArgs),
+    /// Rebuild the map of the world in data/ from its sources
+    Worldmap(worldmap::WorldmapArgs),
 }
 
 fn main() -> ExitCode {
@@ -68,6 +71,7 @@ fn main() -> ExitCode {
         Command::Deploy(args) => deploy::run(&args),
         Command::Bench(args) => bench::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Geodata(args) => geodata::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Worldmap(args) => worldmap::run(&args).map(|()| ExitCode::SUCCESS),
     };
     match result {
         Ok(code) => code,
