@@ -29,14 +29,15 @@ impl Amounts {
         }
     }
 
-    pub(super) fn add(&mut self, more: &Self) {
+    pub fn add(&mut self, more: &Self) {
         self.connections = self.connections.saturating_add(more.connections);
         self.failures = self.failures.saturating_add(more.failures);
         self.sent = self.sent.saturating_add(more.sent);
         self.received = self.received.saturating_add(more.received);
     }
 
-    pub(super) fn array(&self) -> [u64; 4] {
+    #[must_use]
+    pub fn array(&self) -> [u64; 4] {
         [self.connections, self.failures, self.sent, self.received]
     }
 }
