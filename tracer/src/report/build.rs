@@ -225,6 +225,7 @@ fn destination(row: &Row, app: usize, detail: RowDetail, services: &HashMap<&str
         cadence: cadence.max_by(|one, other| one.score.total_cmp(&other.score)),
         beats: detail.beats,
         resets: detail.resets,
+        uncounted: detail.uncounted,
         severity: None,
         lane: detail.lane,
     }

@@ -49,6 +49,8 @@ pub struct RowDetail {
     pub cadence: Option<Cadence>,
     pub beats: u64,
     pub resets: u64,
+    /// Flows of which nobody counted what they moved.
+    pub uncounted: u64,
     pub lane: Lane,
 }
 
@@ -200,6 +202,8 @@ impl Collector {
         let row = track.booked.1;
         if let Some(detail) = self.details.rows.get_mut(&row) {
             detail.resets += u64::from(track.bar.end == Some(End::Reset));
+            let is_counted = track.bar.sent.is_some() || track.bar.received.is_some();
+            detail.uncounted += u64::from(!is_counted && !track.bar.is_failed);
             let beats = track.ticks.iter().filter(|tick| tick.kind == TickKind::Beat).count();
             detail.beats += u64::try_from(beats).unwrap_or_default();
             let cadence = track.beats.take().and_then(|beats| beats.cadence());

@@ -50,10 +50,15 @@ pub fn key_facts(material: &Material, story: &Story) -> Vec<Fact> {
         }
     });
     let whole = story.amounts.sent.saturating_add(story.amounts.received);
-    facts.push(if whole > 0 {
-        Fact::new("How much", words::bytes(whole), vec![words::amount(&story.amounts)])
-    } else {
-        Fact::new("How much", "Nothing that was counted", Vec::new())
+    let uncounted: u64 = destinations.iter().map(|one| one.uncounted).sum();
+    let mut more = vec![words::amount(&story.amounts)];
+    if uncounted > 0 {
+        more.push(format!("{} without a count", words::count(uncounted, "connection", "connections")));
+    }
+    facts.push(match (whole, uncounted) {
+        (0, _) => Fact::new("How much", "Nothing counted", more.into_iter().skip(1).collect()),
+        (whole, 0) => Fact::new("How much", words::bytes(whole), more),
+        (whole, _) => Fact::new("How much", format!("At least {}", words::bytes(whole)), more),
     });
     facts
 }

@@ -112,6 +112,8 @@ pub struct Destination {
     pub beats: u64,
     /// Connections that were reset.
     pub resets: u64,
+    /// Connections of which nobody counted what they moved.
+    pub uncounted: u64,
     /// Of findings about it.
     pub severity: Option<Severity>,
     pub lane: Lane,

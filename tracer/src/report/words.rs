@@ -103,9 +103,12 @@ pub fn connections(amounts: &Amounts) -> String {
     }
 }
 
-/// `3.2 kB sent, 2.1 kB received`.
+/// `3.2 kB sent, 2.1 kB received`. Sums of nothing say so: nobody knows whether nothing was moved, or nothing was counted.
 #[must_use]
 pub fn amount(amounts: &Amounts) -> String {
+    if amounts.sent == 0 && amounts.received == 0 {
+        return "nothing counted".to_owned();
+    }
     format!("{} sent, {} received", bytes(amounts.sent), bytes(amounts.received))
 }
 
@@ -157,6 +160,11 @@ mod tests {
         );
         assert_eq!([0, 999, 1000, 1_234_567].map(number), ["0", "999", "1,000", "1,234,567"]);
         assert_eq!(count(1, "app", "apps"), "1 app");
+    }
+
+    #[test]
+    fn what_was_not_counted_is_no_zero() {
+        assert_eq!(amount(&Amounts { connections: 3, ..Amounts::default() }), "nothing counted");
     }
 
     #[test]

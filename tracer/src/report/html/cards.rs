@@ -9,6 +9,8 @@ use crate::report::words;
 
 /// Destinations of a story that are drawn.
 const MOST_LANES: usize = 6;
+/// Stories with their evidence unfolded.
+const MOST_OPEN: usize = 3;
 /// Ids of connections of which nothing else was kept.
 const MOST_OTHER: usize = 8;
 
@@ -19,6 +21,8 @@ pub struct Card {
     pub severity: &'static str,
     pub class: &'static str,
     pub is_acknowledged: bool,
+    /// Its evidence is unfolded.
+    pub is_open: bool,
     pub headline: String,
     /// Since when, how often, how much.
     pub key_facts: Vec<Fact>,
@@ -66,7 +70,9 @@ pub fn cards(material: &Material, scale: Option<&Scale>) -> Vec<Card> {
 fn card(material: &Material, story: &Story, number: usize, scale: Option<&Scale>) -> Card {
     let destinations: Vec<_> =
         story.destinations.iter().filter_map(|&number| material.destinations.get(number)).collect();
-    let lanes = scale.map(|scale| destinations.iter().take(MOST_LANES).map(|one| scale.lane(one)).collect());
+    let mut lanes = scale.map(|scale| scale.lanes(&destinations)).unwrap_or_default();
+    let more_lanes = lanes.len().saturating_sub(MOST_LANES);
+    lanes.truncate(MOST_LANES);
     let clearest = destinations.iter().max_by(|one, other| {
         let score = |destination: &&&crate::report::material::Destination| {
             destination.cadence.map_or(0.0, |cadence| cadence.score)
@@ -86,13 +92,14 @@ fn card(material: &Material, story: &Story, number: usize, scale: Option<&Scale>
         severity: severity_word(story.severity),
         class: map::class(Some(story.severity)),
         is_acknowledged: story.is_acknowledged,
+        is_open: number <= MOST_OPEN,
         headline: story.headline.clone(),
         key_facts: facts::key_facts(material, story),
         facts: facts::facts(material, story),
         points: points(material, story),
         expected,
-        lanes: lanes.unwrap_or_default(),
-        more_lanes: destinations.len().saturating_sub(MOST_LANES),
+        lanes,
+        more_lanes,
         stairs: scale.zip(clearest).and_then(|(scale, destination)| scale.stairs(destination)),
         evidence: story.evidence.iter().map(evidence_row).collect(),
         other_flows: other.join(", "),

@@ -184,13 +184,17 @@ fn cell(here: &[&Destination], most: f64) -> Cell {
     Cell {
         names,
         more,
-        amount: format!(
-            "{} in {}",
-            words::bytes(bytes(&amounts)),
-            words::count(amounts.connections, "connection", "connections")
-        ),
+        amount: cell_amount(&amounts),
         level,
         class: class(here.iter().filter_map(|destination| destination.severity).max()),
+    }
+}
+
+fn cell_amount(amounts: &Amounts) -> String {
+    let connections = words::count(amounts.connections, "connection", "connections");
+    match bytes(amounts) {
+        0 => connections,
+        bytes => format!("{} in {connections}", words::bytes(bytes)),
     }
 }
 
@@ -240,14 +244,19 @@ fn row(material: &Material, destination: &Destination) -> Row {
             String::new()
         },
         sent: amounts.sent,
-        sent_text: words::bytes(amounts.sent),
+        sent_text: counted(amounts, amounts.sent),
         received: amounts.received,
-        received_text: words::bytes(amounts.received),
+        received_text: counted(amounts, amounts.received),
         first: words::moment(destination.seen.from),
         first_sort: destination.seen.from.to_string(),
         last: words::moment(destination.seen.to),
         last_sort: destination.seen.to.to_string(),
     }
+}
+
+/// Empty where nothing was counted.
+fn counted(amounts: &Amounts, bytes: u64) -> String {
+    if amounts.sent == 0 && amounts.received == 0 { String::new() } else { words::bytes(bytes) }
 }
 
 /// The list beside the map.
@@ -261,7 +270,10 @@ pub fn country_rows(material: &Material) -> Vec<CountryRow> {
         is_home: total.is_home,
         class: class(total.severity),
         connections: words::count(total.amounts.connections, "connection", "connections"),
-        bytes: words::bytes(bytes(&total.amounts)),
+        bytes: match bytes(&total.amounts) {
+            0 => String::new(),
+            bytes => words::bytes(bytes),
+        },
         apps: words::count(u64::try_from(total.apps).unwrap_or_default(), "app", "apps"),
         share: super::timeline::short((bytes(&total.amounts) as f64 / most * 100.0).max(1.0)),
     };
@@ -275,13 +287,14 @@ pub fn app_lanes(material: &Material, scale: &Scale) -> Vec<AppLanes> {
         let mut own: Vec<&Destination> =
             app.destinations.iter().filter_map(|&number| material.destinations.get(number)).collect();
         own.sort_by_key(|one| std::cmp::Reverse((one.severity, bytes(&one.amounts))));
+        let lanes = scale.lanes(&own);
         AppLanes {
             label: app.label.clone(),
             class: class(app.severity),
             severity: severity(app.severity),
             words: format!("{}; {}", words::connections(&app.totals), words::amount(&app.totals)),
-            lanes: own.iter().take(MOST_TIMED_ROWS).map(|one| scale.lane(one)).collect(),
-            more: own.len().saturating_sub(MOST_TIMED_ROWS),
+            more: lanes.len().saturating_sub(MOST_TIMED_ROWS),
+            lanes: lanes.into_iter().take(MOST_TIMED_ROWS).collect(),
         }
     });
     lanes.collect()

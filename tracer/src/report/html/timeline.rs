@@ -166,6 +166,24 @@ impl Scale {
             .collect()
     }
 
+    /// The time lines of destinations; those of one service, or of one host, on one port are one.
+    #[must_use]
+    pub fn lanes(&self, destinations: &[&Destination]) -> Vec<LaneView> {
+        let key = |one: &Destination| {
+            (one.target(), one.transport, one.port, one.direction, one.country.map(|it| it.code))
+        };
+        let mut merged: Vec<Destination> = Vec::new();
+        for &destination in destinations {
+            let same = merged.iter_mut().find(|known| key(known) == key(destination));
+            let rest = match same {
+                Some(known) => merge(known, destination),
+                None => Some(destination.clone()),
+            };
+            merged.extend(rest);
+        }
+        merged.iter().map(|destination| self.lane(destination)).collect()
+    }
+
     /// The time line of a destination.
     #[must_use]
     pub fn lane(&self, destination: &Destination) -> LaneView {
@@ -306,6 +324,29 @@ impl Scale {
             ),
         })
     }
+}
+
+/// Puts what happened with `other` to what happened with `known`; gives it back where that cannot be.
+fn merge(known: &mut Destination, other: &Destination) -> Option<Destination> {
+    let (Lane::Each { bars, ticks }, Lane::Each { bars: more_bars, ticks: more_ticks }) =
+        (&mut known.lane, &other.lane)
+    else {
+        return Some(other.clone());
+    };
+    bars.extend(more_bars);
+    bars.sort_by_key(|bar| bar.seen.from);
+    ticks.extend(more_ticks);
+    ticks.sort_unstable();
+    known.amounts.add(&other.amounts);
+    known.seen.reach(other.seen.from);
+    known.seen.reach(other.seen.to);
+    known.host = match (known.host.take(), &other.host) {
+        (None, host) => host.clone(),
+        (Some(host), None) => Some(host),
+        (Some(host), Some(more)) if host == *more || host.ends_with(" and others") => Some(host),
+        (Some(host), Some(_)) => Some(format!("{host} and others")),
+    };
+    None
 }
 
 /// From each beat to the next one; across connections only where these are the beats.
