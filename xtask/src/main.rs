@@ -12,6 +12,7 @@ mod elf;
 mod fuzz;
 mod geodata;
 mod run;
+mod screenshots;
 mod setup;
 mod shell;
 mod test;
@@ -57,6 +58,8 @@ enum Command {
     Geodata(geodata::GeodataArgs),
     /// Rebuild the map of the world in data/ from its sources
     Worldmap(worldmap::WorldmapArgs),
+    /// Photograph the report of the recorded story for docs/images/
+    Screenshots,
 }
 
 fn main() -> ExitCode {
@@ -72,6 +75,7 @@ fn main() -> ExitCode {
         Command::Bench(args) => bench::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Geodata(args) => geodata::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Worldmap(args) => worldmap::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Screenshots => screenshots::run().map(|()| ExitCode::SUCCESS),
     };
     match result {
         Ok(code) => code,

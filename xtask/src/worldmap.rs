@@ -37,7 +37,7 @@ const NOT_DRAWN: [&str; 1] = ["AQ"];
 
 /// Points of countries that the atlas draws as a part of another one, or not at all: longitude and latitude, degrees.
 const POINTS: [(&str, f64, f64); 17] = [
-    ("AQ", 20.0, -57.5),
+    ("AQ", 20.0, -56.9),
     ("BQ", -68.26, 12.18),
     ("BV", 3.36, -54.42),
     ("CC", 96.87, -12.16),

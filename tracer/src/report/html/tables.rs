@@ -268,7 +268,7 @@ pub fn country_rows(material: &Material) -> Vec<CountryRow> {
     let row = |total: &crate::report::material::CountryTotal| CountryRow {
         name: total.country.name,
         is_home: total.is_home,
-        class: class(total.severity),
+        class: if total.is_home && total.severity.is_none() { "home" } else { class(total.severity) },
         connections: words::count(total.amounts.connections, "connection", "connections"),
         bytes: match bytes(&total.amounts) {
             0 => String::new(),
