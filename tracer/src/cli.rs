@@ -39,6 +39,8 @@ pub enum Command {
     Geo(GeoArgs),
     /// Judge recorded streams again, by today's data, services and rules.
     Replay(ReplayArgs),
+    /// Make a page of recorded streams for a person: what was noticed, in words, and who talked to whom, where and when.
+    Report(ReportArgs),
     /// List the services that are known, explain one, or say which one a host or an address belongs to.
     Services(ServicesArgs),
     /// Ask the ledger: what each app has done with whom, since when, on how many days.
@@ -319,6 +321,37 @@ pub struct AckArgs {
     /// Another ledger than the usual one.
     #[arg(long, value_name = "FILE")]
     pub ledger: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// Recorded streams, in the order in which they were recorded; `-` is standard input. Or one ledger.
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Write the report to this file instead of standard output.
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// What the report is.
+    #[arg(long, value_enum, default_value_t = ReportFormat::Html)]
+    pub format: ReportFormat,
+    /// What stands at its top.
+    #[arg(long, value_name = "TEXT")]
+    pub title: Option<String>,
+    /// How long a finding that goes on is not told again; else what each stream says, else 24h.
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, help_heading = "Judging")]
+    pub quiet: Option<Duration>,
+    #[command(flatten)]
+    pub judge: JudgeArgs,
+    #[command(flatten)]
+    pub data: DataArgs,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ReportFormat {
+    /// One page that asks no server for anything.
+    Html,
+    /// Text for tickets and notes.
+    Markdown,
 }
 
 #[derive(Debug, Args)]

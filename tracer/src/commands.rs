@@ -18,7 +18,7 @@ use crate::failure::Failure;
 use crate::judge::Expectations;
 use crate::judge::services::command;
 use crate::kernel::{doctor, features::Features, hooks::Hooks};
-use crate::{ledger, record, replay, run};
+use crate::{ledger, record, replay, report, run};
 
 /// Runs what was asked for.
 ///
@@ -33,6 +33,7 @@ pub fn execute(cli: Cli) -> Result<(), Failure> {
         Some(Command::Apps(args)) => apps(args),
         Some(Command::Geo(args)) => geo(&args),
         Some(Command::Replay(args)) => replay::replay(&args),
+        Some(Command::Report(args)) => report::report(&args),
         Some(Command::Services(args)) => services(args),
         Some(Command::Ledger(args)) => ledger::ledger(&args),
         Some(Command::Ack(args)) => ledger::ack(&args),

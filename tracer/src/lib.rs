@@ -27,6 +27,7 @@ pub mod pipeline;
 pub mod record;
 pub mod redact;
 pub mod replay;
+pub mod report;
 pub mod run;
 pub mod sink;
 pub mod source;

@@ -35,6 +35,18 @@ pub fn printable_within(bytes: &[u8], max: usize) -> Cow<'_, str> {
     }
 }
 
+/// Text that a record carries, in which backslashes are escapes already: what acts on a terminal or deceives the eye, as only a
+/// record of somebody else's making has it, is written as an escape, everything else stays.
+#[must_use]
+pub fn visible(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(hidden) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len());
+    text.chars().for_each(|c| if hidden(c) { write_char(&mut out, c) } else { out.push(c) });
+    Cow::Owned(out)
+}
+
 /// `bytes` as text when no escape is needed.
 fn plain(bytes: &[u8]) -> Option<&str> {
     if bytes.iter().all(|&b| matches!(b, b' '..=b'~') && b != b'\\') {
@@ -137,6 +149,12 @@ mod tests {
         for text in ["", "curl https://example.org/?q=1", "Größe 東京 🙂"] {
             assert!(matches!(printable(text.as_bytes()), Cow::Borrowed(t) if t == text));
         }
+    }
+
+    #[test]
+    fn text_of_a_record_is_not_escaped_twice() {
+        assert_eq!(visible(r"a\\x1bb<c>"), r"a\\x1bb<c>");
+        assert_eq!(visible("a\u{202e}b\nc"), r"a\u{202e}b\x0ac");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use anyhow::{Context, Result, ensure};
 use lzma_rust2::{XzOptions, XzWriter};
 
 mod countries;
-mod fetch;
+pub mod fetch;
 mod fixture;
 mod mmdb;
 mod source;
@@ -33,7 +33,7 @@ const NETWORKS: Package = Package {
     version: "2.3.2026061719",
     integrity: "sha512-PpqYi7wyEyWwunXBtl+y3Vi403SvNywotWwvmiYCOUtE0SVol/Sf492Ee+eErEznmGapxEQB2SAfrpXuZ9a+vQ==",
 };
-const NAMES: Package = Package {
+pub const NAMES: Package = Package {
     name: "i18n-iso-countries",
     version: "7.14.0",
     integrity: "sha512-nXHJZYtNrfsi1UQbyRqm3Gou431elgLjKl//CYlnBGt5aTWdRPH1PiS2T/p/n8Q8LnqYqzQJik3Q7mkwvLokeg==",

@@ -12,6 +12,7 @@ mod elf;
 mod fuzz;
 mod geodata;
 mod run;
+mod screenshots;
 mod setup;
 mod shell;
 mod test;
@@ -19,6 +20,7 @@ mod test;
 mod toolchain;
 mod vm;
 mod workspace;
+mod worldmap;
 
 use std::process::ExitCode;
 
@@ -54,6 +56,10 @@ enum Command {
     Bench(bench::BenchArgs),
     /// Rebuild the geo database in data/ from its sources
     Geodata(geodata::GeodataArgs),
+    /// Rebuild the map of the world in data/ from its sources
+    Worldmap(worldmap::WorldmapArgs),
+    /// Photograph the report of the recorded story for docs/images/
+    Screenshots,
 }
 
 fn main() -> ExitCode {
@@ -68,6 +74,8 @@ fn main() -> ExitCode {
         Command::Deploy(args) => deploy::run(&args),
         Command::Bench(args) => bench::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Geodata(args) => geodata::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Worldmap(args) => worldmap::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Screenshots => screenshots::run().map(|()| ExitCode::SUCCESS),
     };
     match result {
         Ok(code) => code,

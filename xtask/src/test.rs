@@ -184,6 +184,8 @@ fn cargo(args: &[&str]) -> Result<()> {
 }
 
 fn unit_tests(args: &TestArgs) -> Result<Counts> {
+    // The stories are told to the program as well.
+    cargo(&["build", "--quiet", "--package", "tracer", "--bin", "tracer"])?;
     let mut cargo = workspace::cargo();
     cargo.args(["test", "--quiet", "--no-fail-fast", "--workspace", "--exclude", "tracer-tests", "--"]);
     cargo.arg(TEST_THREADS).args(&args.filter);

@@ -27,7 +27,7 @@ use std::time::Duration;
 use serde_json::Value as Json;
 
 use crate::record::{Action, AlertObject, FindingObject, Flag, RuleObject};
-use book::Book;
+use book::{AppId, Book, RowId};
 use findings::{Finding, FindingId, Findings, News, Noticed};
 use observation::Observation;
 use rules::Rules;
@@ -95,6 +95,8 @@ pub struct Verdict {
     pub flags: Vec<Flag>,
     /// Findings that are to be told now.
     pub alerts: Vec<(FindingId, News)>,
+    /// App and row of the book.
+    pub booked: Option<(AppId, RowId)>,
 }
 
 /// Judges records.
@@ -199,7 +201,8 @@ impl Judge {
             cadence: watched.cadence(&self.book),
             record,
         };
-        let mut verdict = Verdict { service, lists, ..Verdict::default() };
+        let booked = watched.booked.map(|booked| (booked.app, booked.row));
+        let mut verdict = Verdict { service, lists, booked, ..Verdict::default() };
         for (number, rule) in rules.that_hold(&case) {
             let flag = Flag { id: Arc::clone(&rule.id), severity: rule.severity, reason: rule.reason(&case) };
             if !is_extra {
@@ -211,7 +214,7 @@ impl Judge {
                     reason: &flag.reason,
                     expected_if: rule.expected_if(&case),
                     flow: seen.flow,
-                    booked: watched.booked.map(|booked| (booked.app, booked.row)),
+                    booked,
                     is_counted: watched.is_noticed(number),
                     at: noticed_at,
                 });

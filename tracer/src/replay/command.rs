@@ -1,12 +1,11 @@
 //! `tracer replay`: files in, lines out.
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::start::USUAL_LOOK;
-use super::{Given, Replay, Wanted};
+use super::{Broken, Given, Replay, Wanted, each_line};
 use crate::cli::ReplayArgs;
 use crate::commands;
 use crate::config;
@@ -14,16 +13,10 @@ use crate::failure::Failure;
 use crate::judge::{Expectations, Judge, QUIET};
 use crate::ledger::{Keeper, News};
 
-/// Read at a time.
-const READ: usize = 1 << 20;
 /// Written at a time.
 const WRITE: usize = 1 << 18;
-/// Longer lines are none of ours: a record has some kilobytes.
-const LONGEST_LINE: u64 = 4 << 20;
 /// Lines after which it is looked whether it is time to write into the ledger.
 const LOOK_AT_CLOCK: u64 = 256;
-/// Lines of one file that are told of one by one; all are counted.
-const TOLD: usize = 5;
 
 /// Judges recorded streams again.
 ///
@@ -81,44 +74,21 @@ fn read_file(
     replay: &mut Replay,
     out: &mut impl Write,
     mut ledger: Option<&mut Booking>,
-) -> Result<usize, Failure> {
-    let name = path.display();
-    let failed = |error: io::Error| Failure::usage(format!("{name}: could not be read: {error}"));
-    let file: Box<dyn Read> = if path == Path::new("-") {
-        Box::new(io::stdin())
-    } else {
-        Box::new(File::open(path).map_err(failed)?)
-    };
-    let mut file = BufReader::with_capacity(READ, file);
-    let mut line = Vec::new();
-    let mut broken = 0;
-    for number in 1_u64.. {
-        line.clear();
-        if file.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line).map_err(failed)? == 0 {
-            break;
-        }
-        let text = line.trim_ascii_end();
-        if text.is_empty() {
-            continue;
-        }
-        if let Err(error) = replay.take(text) {
-            broken += 1;
-            if broken <= TOLD {
-                eprintln!("tracer: warning: {name}:{number}: {error}");
-            }
-        }
+) -> Result<Broken, Failure> {
+    let mut lines = 0_u64;
+    let broken = each_line(path, |line| {
+        let taken = replay.take(line);
         if replay.out.len() >= WRITE {
             write(replay, out)?;
         }
+        lines += 1;
         if let Some(ledger) = &mut ledger
-            && number.is_multiple_of(LOOK_AT_CLOCK)
+            && lines.is_multiple_of(LOOK_AT_CLOCK)
         {
             ledger.book(replay);
         }
-    }
-    if broken > TOLD {
-        eprintln!("tracer: warning: {name}: {broken} lines in all are no records");
-    }
+        Ok(taken)
+    })?;
     replay.end_of_file();
     Ok(broken)
 }

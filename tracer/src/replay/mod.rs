@@ -7,6 +7,7 @@
 
 mod command;
 pub mod line;
+mod lines;
 mod owners;
 mod splice;
 mod start;
@@ -27,8 +28,9 @@ use line::{Endpoint, Event, Flow, Member, Members, Network};
 use owners::Owners;
 
 pub use command::replay;
-pub use start::Given;
+pub use lines::{Broken, each_line};
 use start::Recorded;
+pub use start::{Given, USUAL_LOOK};
 
 /// What of a recorded stream is to be written.
 #[derive(Clone, Debug, Default)]
@@ -41,6 +43,23 @@ impl Wanted {
     fn admits(&self, action: Action) -> bool {
         self.actions.as_ref().is_none_or(|actions| actions.contains(&action))
     }
+}
+
+/// Sees what a replay sees.
+pub trait Watch {
+    /// A record of a connection was judged.
+    fn judged(&mut self, seen: &Observation<'_>, verdict: &Verdict, judge: &Judge);
+    /// A record about the stream itself: its `tracer` object, as it was recorded.
+    fn stream(&mut self, action: Action, at: Timestamp, tracer: &serde_json::Value);
+    /// Records are missing between two times.
+    fn missing(&mut self, from: Timestamp, to: Timestamp, records: u64);
+}
+
+/// Watches nothing.
+impl Watch for () {
+    fn judged(&mut self, _: &Observation<'_>, _: &Verdict, _: &Judge) {}
+    fn stream(&mut self, _: Action, _: Timestamp, _: &serde_json::Value) {}
+    fn missing(&mut self, _: Timestamp, _: Timestamp, _: u64) {}
 }
 
 /// Reads recorded lines and judges them.
@@ -103,12 +122,26 @@ impl Replay {
         }
     }
 
+    /// What is known of places today.
+    #[must_use]
+    pub fn geo(&self) -> &Geo {
+        &self.geo
+    }
+
     /// Takes one line, without its end.
     ///
     /// # Errors
     /// When it is no record. It is counted then, and a `loss` record will say so.
     pub fn take(&mut self, line: &[u8]) -> Result<(), Error> {
-        let taken = self.take_record(line);
+        self.take_with(line, &mut ())
+    }
+
+    /// As [`Self::take`], for somebody who looks on.
+    ///
+    /// # Errors
+    /// As of [`Self::take`].
+    pub fn take_with(&mut self, line: &[u8], watch: &mut dyn Watch) -> Result<(), Error> {
+        let taken = self.take_record(line, watch);
         self.stream.broken += u64::from(taken.is_err());
         taken
     }
@@ -119,7 +152,7 @@ impl Replay {
         self.stream.last_seq = None;
     }
 
-    fn take_record(&mut self, line: &[u8]) -> Result<(), Error> {
+    fn take_record(&mut self, line: &[u8], watch: &mut dyn Watch) -> Result<(), Error> {
         let text = std::str::from_utf8(line).map_err(Error::custom)?;
         let members: Members<'_> = serde_json::from_str(text)?;
         let event: Event = members.need(Member::Event)?;
@@ -130,9 +163,16 @@ impl Replay {
             self.stream = Stream::default();
         }
         let before = self.stream.last_seq.replace(seq);
-        self.stream.missing += before.map_or(0, |before| seq.saturating_sub(before + 1));
+        let missing = before.map_or(0, |before| seq.saturating_sub(before + 1));
+        if missing > 0 {
+            self.stream.missing += missing;
+            watch.missing(self.stream.last_time, at, missing);
+        }
         self.stream.last_time = at;
         self.judge.reach(seq);
+        if members.get(Member::Tracer).is_some() && event.action != Action::Alert {
+            watch.stream(event.action, at, &members.need(Member::Tracer)?);
+        }
         match event.action {
             // Said by an earlier judging.
             Action::Alert => Ok(()),
@@ -148,7 +188,7 @@ impl Replay {
             | Action::Close
             | Action::Existing
             | Action::Sample
-            | Action::Named => self.take_connection(event.action, at, &members),
+            | Action::Named => self.take_connection(event.action, at, &members, watch),
             _ => {
                 self.pass(event.action, &members);
                 Ok(())
@@ -156,7 +196,13 @@ impl Replay {
         }
     }
 
-    fn take_connection(&mut self, action: Action, at: Timestamp, members: &Members<'_>) -> Result<(), Error> {
+    fn take_connection(
+        &mut self,
+        action: Action,
+        at: Timestamp,
+        members: &Members<'_>,
+        watch: &mut dyn Watch,
+    ) -> Result<(), Error> {
         let judged = Judged {
             flow: members.need(Member::Flow)?,
             network: members.need(Member::Network)?,
@@ -176,6 +222,7 @@ impl Replay {
             judged.observation(action, at, &ends, &who).ok_or_else(|| Error::custom("`flow.id` is none"))?;
         self.judged += 1;
         let verdict = self.judge.observe(&seen, &|| splice::json(members));
+        watch.judged(&seen, &verdict, &self.judge);
         self.write(action, members, &judged, &ends, &verdict);
         Ok(())
     }

@@ -29,16 +29,21 @@ impl Amounts {
         }
     }
 
-    pub(super) fn add(&mut self, more: &Self) {
+    pub fn add(&mut self, more: &Self) {
         self.connections = self.connections.saturating_add(more.connections);
         self.failures = self.failures.saturating_add(more.failures);
         self.sent = self.sent.saturating_add(more.sent);
         self.received = self.received.saturating_add(more.received);
     }
 
-    /// Connections, failures, bytes sent and received, for adding up what is moved to and fro.
-    pub(super) fn signed(&self) -> [i64; 4] {
+    /// Connections, failures, bytes sent and received.
+    #[must_use]
+    pub fn array(&self) -> [u64; 4] {
         [self.connections, self.failures, self.sent, self.received]
-            .map(|amount| i64::try_from(amount).unwrap_or(i64::MAX))
+    }
+
+    /// The same, for adding up what is moved to and fro.
+    pub(super) fn signed(&self) -> [i64; 4] {
+        self.array().map(|amount| i64::try_from(amount).unwrap_or(i64::MAX))
     }
 }

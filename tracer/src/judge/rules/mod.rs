@@ -128,6 +128,12 @@ impl Rules {
     pub fn all(&self) -> &[Rule] {
         &self.rules
     }
+
+    /// How many are in force.
+    #[must_use]
+    pub fn enabled(&self) -> usize {
+        self.rules.iter().filter(|rule| rule.is_enabled).count()
+    }
 }
 
 impl Rule {

@@ -1,0 +1,210 @@
+//! Findings put together to stories: what several rules say about one app and one destination is told once. Pure.
+
+use std::collections::BTreeMap;
+
+use hashbrown::HashMap;
+
+use super::build::{Known, bytes};
+use super::material::{App, Bar, Destination, Lane, Period, Point, Story};
+use super::words;
+use crate::judge::book::{Amounts, AppId, RowId};
+use crate::judge::findings::Finding;
+use crate::judge::observation::FlowRef;
+use crate::names::flow_name::registered_domain;
+use crate::record::Severity;
+use crate::text::visible;
+
+/// Connections that a story shows as evidence.
+const MOST_EVIDENCE: usize = 12;
+
+/// What stories are made from.
+pub struct Parts<'a> {
+    pub known: &'a Known<'a>,
+    pub app_numbers: &'a HashMap<AppId, usize>,
+    pub row_numbers: &'a HashMap<RowId, usize>,
+}
+
+/// Whom a story is about, beside the app.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum With {
+    Service(String),
+    Name(String),
+    Network(Option<u32>, Option<&'static str>),
+    /// All that an app does.
+    Anybody,
+    /// The book has the app or the destination no more.
+    Forgotten(String),
+}
+
+/// Rules about all that an app does: where its findings were noticed last says nothing.
+const ABOUT_APPS: [&str; 2] = ["unusual-volume", "on-behalf-of"];
+
+/// All stories; marks apps and destinations with how severe they are.
+pub fn stories(parts: &Parts<'_>, apps: &mut [App], destinations: &mut [Destination]) -> Vec<Story> {
+    let mut groups: BTreeMap<(Option<usize>, With), Vec<&Finding>> = BTreeMap::new();
+    for finding in parts.known.findings.iter().filter(|finding| finding.count > 0) {
+        groups.entry(group(parts, finding, destinations)).or_default().push(finding);
+    }
+    let mut stories: Vec<Story> = groups
+        .into_iter()
+        .map(|((app, with), findings)| story(parts, app, &with, &findings, apps, destinations))
+        .collect();
+    for story in stories.iter().filter(|story| !story.is_acknowledged) {
+        if let Some(app) = story.app.and_then(|number| apps.get_mut(number)) {
+            app.severity = app.severity.max(Some(story.severity));
+        }
+        for &number in &story.destinations {
+            if let Some(destination) = destinations.get_mut(number) {
+                destination.severity = destination.severity.max(Some(story.severity));
+            }
+        }
+    }
+    stories.sort_by_key(|story| {
+        let more = (story.points.len(), bytes(&story.amounts));
+        (story.is_acknowledged, std::cmp::Reverse((story.severity, more)), story.seen.from)
+    });
+    stories
+}
+
+fn group(parts: &Parts<'_>, finding: &Finding, destinations: &[Destination]) -> (Option<usize>, With) {
+    let forgotten = || (None, With::Forgotten(finding.key.to_string()));
+    let Some((app, row)) = finding.booked else { return forgotten() };
+    let Some(&app) = parts.app_numbers.get(&app) else { return forgotten() };
+    if ABOUT_APPS.contains(&&*finding.rule) {
+        return (Some(app), With::Anybody);
+    }
+    let destination = parts.row_numbers.get(&row).and_then(|&number| destinations.get(number));
+    (Some(app), destination.map_or_else(|| With::Forgotten(finding.key.to_string()), with))
+}
+
+fn with(destination: &Destination) -> With {
+    if let Some(service) = &destination.service {
+        return With::Service(service.name.clone());
+    }
+    match &destination.host {
+        Some(host) => With::Name(registered_domain(host).unwrap_or(host).to_owned()),
+        None => With::Network(destination.asn, destination.country.map(|country| country.code)),
+    }
+}
+
+fn story(
+    parts: &Parts<'_>,
+    app: Option<usize>,
+    with: &With,
+    findings: &[&Finding],
+    apps: &[App],
+    destinations: &[Destination],
+) -> Story {
+    let mut points: Vec<Point> = findings.iter().map(|finding| point(parts, finding)).collect();
+    points.sort_by_key(|point| (point.is_acknowledged, std::cmp::Reverse(point.severity)));
+    let app_of = app.and_then(|number| apps.get(number));
+    let of_app = app_of.map(|app| app.destinations.as_slice()).unwrap_or_default();
+    let is_meant = |number: &&usize| {
+        *with == With::Anybody || destinations.get(**number).is_some_and(|one| self::with(one) == *with)
+    };
+    let about: Vec<usize> = of_app.iter().filter(is_meant).copied().collect();
+    let of_story: Vec<&Destination> = about.iter().filter_map(|&number| destinations.get(number)).collect();
+    let first = findings.iter().map(|finding| finding.first).min().unwrap_or_default();
+    let last = findings.iter().map(|finding| finding.last).max().unwrap_or_default();
+    let mut seen = Period { from: first, to: last };
+    let mut amounts = Amounts::default();
+    for destination in &of_story {
+        seen.reach(destination.seen.from);
+        seen.reach(destination.seen.to);
+        amounts.add(&destination.amounts);
+    }
+    let (evidence, other_flows) = evidence(findings, &of_story);
+    let open = |point: &&Point| !point.is_acknowledged;
+    let severities = points.iter().filter(open).map(|point| point.severity).max();
+    Story {
+        severity: severities.or(points.first().map(|point| point.severity)).unwrap_or(Severity::Info),
+        is_acknowledged: points.iter().all(|point| point.is_acknowledged),
+        app,
+        headline: headline(app_of, with, &of_story, findings, &points),
+        destinations: about,
+        points,
+        evidence,
+        other_flows,
+        seen,
+        amounts,
+    }
+}
+
+fn point(parts: &Parts<'_>, finding: &Finding) -> Point {
+    Point {
+        rule: visible(&finding.rule).into_owned(),
+        about: visible(parts.known.expectations.rules.about(&finding.rule)).into_owned(),
+        severity: finding.severity,
+        reason: visible(&finding.reason).into_owned(),
+        expected_if: finding.expected_if.as_deref().map(|text| visible(text).into_owned()),
+        seen: Period { from: finding.first, to: finding.last },
+        count: finding.count,
+        key: visible(&finding.key).into_owned(),
+        is_acknowledged: finding.acknowledged.as_ref() == Some(&finding.changing),
+    }
+}
+
+/// The connections that findings name, in their order, and those of which only the id is known.
+fn evidence(findings: &[&Finding], destinations: &[&Destination]) -> (Vec<Bar>, Vec<FlowRef>) {
+    let bars = destinations.iter().flat_map(|destination| match &destination.lane {
+        Lane::Each { bars, .. } | Lane::Sums { bars, .. } => bars.as_slice(),
+        Lane::Empty => &[],
+    });
+    let known: HashMap<FlowRef, Bar> = bars.map(|bar| (bar.flow, *bar)).collect();
+    let mut flows: Vec<FlowRef> = Vec::new();
+    for flow in findings.iter().flat_map(|finding| &finding.flows) {
+        if !flows.contains(flow) {
+            flows.push(*flow);
+        }
+    }
+    flows.truncate(MOST_EVIDENCE);
+    let mut evidence: Vec<Bar> = flows.iter().filter_map(|flow| known.get(flow)).copied().collect();
+    evidence.sort_by_key(|bar| bar.seen.from);
+    flows.retain(|flow| !known.contains_key(flow));
+    (evidence, flows)
+}
+
+fn headline(
+    app: Option<&App>,
+    with: &With,
+    destinations: &[&Destination],
+    findings: &[&Finding],
+    points: &[Point],
+) -> String {
+    let Some(app) = app else {
+        return points.first().map_or_else(String::new, |point| point.about.trim_end_matches('.').to_owned());
+    };
+    let has = |rule: &str| findings.iter().any(|finding| &*finding.rule == rule);
+    let who = &app.label;
+    if *with == With::Anybody || destinations.is_empty() {
+        let about = points.first().map(|point| point.about.trim_end_matches('.').to_owned());
+        return format!("{who}: {}", about.unwrap_or_default());
+    }
+    let verb = if has("cleartext") {
+        "talks without encryption to"
+    } else if has("persistent-channel") {
+        "keeps a connection to"
+    } else if has("regular-cadence") {
+        "is regularly in touch with"
+    } else if has("new-destination") {
+        "talks for the first time to"
+    } else {
+        "talks to"
+    };
+    let target = match with {
+        With::Name(name) => name.clone(),
+        _ => destinations.first().map(|destination| destination.target()).unwrap_or_default(),
+    };
+    let mut places: Vec<&str> = Vec::new();
+    for country in destinations.iter().filter_map(|destination| destination.country) {
+        if !places.contains(&country.name) {
+            places.push(country.name);
+        }
+    }
+    places.truncate(3);
+    if places.is_empty() {
+        format!("{who} {verb} {target}")
+    } else {
+        format!("{who} {verb} {target} in {}", words::list(&places))
+    }
+}
