@@ -1,5 +1,7 @@
 //! Ladders: intervals that stay the same for some beats and then step up, as push services lengthen theirs.
 
+use super::stored::{Reader, Writer};
+
 /// Levels that are kept.
 const LEVELS: usize = 12;
 /// Intervals this near, as a share, are on the same level.
@@ -60,6 +62,26 @@ impl Ladder {
         }
         let (first, last) = (best.first()?, best.last()?);
         (best.len() >= LEAST_LEVELS).then_some((first.interval_ms, last.interval_ms))
+    }
+}
+
+impl Ladder {
+    pub fn store(&self, to: &mut Writer) {
+        let levels = &self.levels[..self.used];
+        to.bytes([u8::try_from(levels.len()).unwrap_or_default()]);
+        for level in levels {
+            to.bytes(level.interval_ms.to_le_bytes());
+            to.bytes(level.beats.to_le_bytes());
+        }
+    }
+
+    pub fn load(from: &mut Reader<'_>) -> Option<Self> {
+        let used = usize::from(from.u8()?);
+        let mut levels = [Level::default(); LEVELS];
+        for level in levels.get_mut(..used)? {
+            *level = Level { interval_ms: from.u64()?, beats: from.u16()? };
+        }
+        Some(Self { levels, used })
     }
 }
 

@@ -9,9 +9,11 @@
 
 mod ladder;
 mod model;
+mod stored;
 
 pub use ladder::Ladder;
 use model::Model;
+use stored::{Reader, Writer};
 
 /// Beats closer together than this are one: a client opens several connections at once.
 const BURST_MS: u64 = 3_000;
@@ -29,6 +31,8 @@ pub struct Beats {
     model: Model,
     ladder: Ladder,
 }
+
+const _: () = assert!(size_of::<Beats>() <= 1024);
 
 /// What an open socket moved since it was looked at before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,6 +107,35 @@ impl Beats {
         self.model.disturb();
     }
 
+    /// For a ledger; [`Beats::from_bytes`] goes on from there.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut to = Writer::new();
+        to.bytes(self.first_ms.to_le_bytes());
+        to.bytes(self.last_ms.to_le_bytes());
+        to.bytes(self.burst_ms.to_le_bytes());
+        to.bytes(self.count.to_le_bytes());
+        self.model.store(&mut to);
+        self.ladder.store(&mut to);
+        to.finish()
+    }
+
+    /// What [`Beats::to_bytes`] made; `None`: damaged, or of a form that is not known.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let mut from = Reader::new(bytes)?;
+        let beats = Self {
+            first_ms: from.u64()?,
+            last_ms: from.u64()?,
+            burst_ms: from.u64()?,
+            count: from.u32()?,
+            model: Model::load(&mut from)?,
+            ladder: Ladder::load(&mut from)?,
+        };
+        from.finish()?;
+        Some(beats)
+    }
+
     /// What they look like; `None` while there are too few to say anything.
     #[must_use]
     pub fn cadence(&self) -> Option<Cadence> {
@@ -113,7 +146,7 @@ impl Beats {
             interval_ms: self.model.interval_ms(),
             ladder_ms: self.ladder.ends_ms(),
             beats: self.count,
-            duration_ms: self.last_ms - self.first_ms,
+            duration_ms: self.last_ms.saturating_sub(self.first_ms),
         })
     }
 }
@@ -135,3 +168,6 @@ impl Cadence {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

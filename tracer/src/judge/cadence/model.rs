@@ -1,5 +1,7 @@
 //! How well a clock and how well chance would have foretold the intervals. All in logarithms of milliseconds.
 
+use super::stored::{Reader, Writer};
+
 /// How far from the expected time a clock's beat may be: the first ones normally distributed (a share), the others evenly spread
 /// (a share to either side), as programs that add random waits do.
 const NORMAL: [f64; 5] = [0.0015, 0.004, 0.01, 0.025, 0.06];
@@ -25,6 +27,8 @@ const RECENT: usize = 7;
 const LONG: u32 = 20;
 /// Ways to foretell an interval: the last one, the middle one of the recent ones, the long mean.
 const WAYS: usize = 3;
+/// Sum of a kind of chance that there is not for intervals like these.
+const IMPOSSIBLE: f64 = -1e6;
 const KINDS: usize = DAILY.len() + 2 * TAILED.len();
 
 /// Sums of the logarithms of what each clock and each kind of chance foretold.
@@ -76,7 +80,7 @@ impl Model {
                         Some(foretold) => {
                             FADING * *sum + ((1.0 - OUTLIER) * foretold + OUTLIER * outlier).ln()
                         }
-                        None => f64::NEG_INFINITY,
+                        None => IMPOSSIBLE,
                     };
                 }
             }
@@ -117,6 +121,23 @@ impl Model {
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     pub fn interval_ms(&self) -> u64 {
         self.middle().exp().round() as u64
+    }
+
+    pub fn store(&self, to: &mut Writer) {
+        to.bytes(self.intervals.to_le_bytes());
+        to.floats(&self.recent);
+        to.floats(&[self.mean, self.turn, self.judged, self.on_time]);
+        to.floats(&self.clocks);
+        self.chance.iter().for_each(|sums| to.floats(sums));
+    }
+
+    pub fn load(from: &mut Reader<'_>) -> Option<Self> {
+        let intervals = from.u32()?;
+        let recent = from.floats()?;
+        let [mean, turn, judged, on_time] = from.floats()?;
+        let clocks = from.floats()?;
+        let chance = [from.floats()?, from.floats()?, from.floats()?];
+        Some(Self { recent, intervals, mean, turn, clocks, chance, judged, on_time })
     }
 
     fn judge(&mut self, x: f64) {
