@@ -20,6 +20,7 @@ pub const KINDS: &[Kind] = &[
     kind("browsing in sessions", DAYS, BOTH, |random, to, _| browsing(random, to, 40.0, 1.2)),
     kind("page after page", DAYS, BOTH, |random, to, _| browsing(random, to, 10.0, 0.8)),
     kind("scrolling through a feed", DAYS, BOTH, |random, to, _| feed(random, to)),
+    kind("a book read page by page", DAYS, BOTH, |random, to, _| reading(random, to)),
     kind("chat", DAYS, BOTH, |random, to, _| chat(random, to)),
     kind("long download", "15 min–3 h", GROWTH, |random, to, _| download(random, to)),
     kind("slow upload of photos", "15 min–3 h", GROWTH, |random, to, _| upload(random, to)),
@@ -70,6 +71,25 @@ fn feed(random: &mut Random, to: &mut Timeline) {
         while at < end {
             to.exchange(at, random, 60_000.0);
             at += random.log_normal(25.0, 0.7);
+        }
+    });
+}
+
+/// Pages take about the same time; some are leafed through, or put aside for a while.
+fn reading(random: &mut Random, to: &mut Timeline) {
+    let pace = random.log_normal(75.0, 0.4);
+    let deviation = random.between(0.35, 0.6);
+    sessions(random, (1, 4), |random, mut at| {
+        for _ in 0..random.count(5, 50) {
+            to.exchange(at, random, 3_000.0);
+            at += if random.happens(0.07) {
+                random.log_normal(pace * 0.2, 1.0)
+            } else {
+                random.log_normal(pace, deviation)
+            };
+            if random.happens(0.04) {
+                at += random.log_normal(180.0, 1.0);
+            }
         }
     });
 }

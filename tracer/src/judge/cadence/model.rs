@@ -256,6 +256,9 @@ impl Model {
             *interval_ms = from.u64()?;
         }
         [model.mean, model.turn, model.judged, model.on_time] = from.floats()?;
+        if !(0.0..=model.judged).contains(&model.on_time) {
+            return None;
+        }
         model.clocks = from.floats()?;
         model.chance = from.floats()?;
         model.latest = ln(model.recent_ms[RECENT - 1]);
