@@ -5,9 +5,11 @@
 mod arch;
 mod bench;
 mod build;
+mod cadence;
 mod counts;
 mod deploy;
 mod dist;
+mod docs;
 mod elf;
 mod fuzz;
 mod geodata;
@@ -54,6 +56,8 @@ enum Command {
     Deploy(deploy::DeployArgs),
     /// Measure what tracer costs, beside tools that do a part of the same
     Bench(bench::BenchArgs),
+    /// Count how well beats are told from ordinary traffic, beside two other tests
+    Cadence(cadence::CadenceArgs),
     /// Rebuild the geo database in data/ from its sources
     Geodata(geodata::GeodataArgs),
     /// Rebuild the map of the world in data/ from its sources
@@ -73,6 +77,7 @@ fn main() -> ExitCode {
         Command::Dist(args) => dist::run(&args),
         Command::Deploy(args) => deploy::run(&args),
         Command::Bench(args) => bench::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Cadence(args) => cadence::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Geodata(args) => geodata::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Worldmap(args) => worldmap::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Screenshots => screenshots::run().map(|()| ExitCode::SUCCESS),

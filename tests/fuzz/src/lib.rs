@@ -5,6 +5,7 @@
 //! seeds in `corpus/`.
 
 pub mod apps;
+pub mod beats;
 pub mod dns;
 pub mod event;
 mod files;

@@ -3,12 +3,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::{apps, dns, event, first_bytes, geo, http, memory, quic, resolver, tls};
+use crate::{apps, beats, dns, event, first_bytes, geo, http, memory, quic, resolver, tls};
 
 type Check = fn(&[u8]);
 
-const CHECKS: [(&str, Check); 10] = [
+const CHECKS: [(&str, Check); 11] = [
     ("apps", apps::check),
+    ("beats", beats::check),
     ("dns", dns::check),
     ("event", event::check),
     ("first_bytes", first_bytes::check),

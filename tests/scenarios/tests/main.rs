@@ -4,4 +4,5 @@
 
 mod ledger;
 mod report;
+mod rhythms;
 mod xperia;

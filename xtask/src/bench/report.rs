@@ -17,6 +17,7 @@ use super::single::{IdleResult, MemoryResult, RecordsResult};
 use super::storm::Load;
 use super::summary::Summary;
 use super::tools::Tool;
+use crate::docs;
 
 /// All that one run measured; what was not asked for is absent.
 #[derive(Debug, Serialize, Deserialize)]
@@ -286,8 +287,8 @@ fn memory_table(memory: &MemoryResult) -> String {
     )
 }
 
-const BEGIN: &str = "<!-- bench: begin -->";
-const END: &str = "<!-- bench: end -->";
+/// Of the marks around the tables.
+const MARK: &str = "bench";
 
 /// What stands above the table in a new `docs/performance.md`.
 const METHOD: &str = "# Performance
@@ -333,37 +334,18 @@ a bpftrace script that prints a line for every event that `tracer` has a record 
 
 /// Replaces the tables between the marks, and leaves what people wrote around them.
 pub fn write_docs(path: &Path, markdown: &str) -> Result<()> {
-    let before = match fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => format!("{METHOD}\n{BEGIN}\n{END}\n"),
-        Err(error) => return Err(error).with_context(|| format!("could not read {}", path.display())),
-    };
-    let after = replace(&before, markdown).with_context(|| {
-        format!("{} has no lines {BEGIN} and {END} to put the tables between", path.display())
-    })?;
-    if let Some(directory) = path.parent() {
+    if !path.exists() {
+        let directory = path.parent().unwrap_or(Path::new("."));
         fs::create_dir_all(directory).with_context(|| format!("could not create {}", directory.display()))?;
+        fs::write(path, format!("{METHOD}\n{}", docs::marks(MARK)))
+            .with_context(|| format!("could not write {}", path.display()))?;
     }
-    fs::write(path, after).with_context(|| format!("could not write {}", path.display()))
-}
-
-fn replace(text: &str, markdown: &str) -> Option<String> {
-    let (before, rest) = text.split_once(BEGIN)?;
-    let (_, after) = rest.split_once(END)?;
-    Some(format!("{before}{BEGIN}\n{}\n{END}{after}", markdown.trim_end()))
+    docs::replace_marked(path, MARK, markdown)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn new_tables_take_the_place_of_old_ones_and_nothing_else() {
-        let old = format!("above\n{BEGIN}\nold\n{END}\nbelow\n");
-        let new = replace(&old, "| new |\n").unwrap();
-        assert_eq!(new, format!("above\n{BEGIN}\n| new |\n{END}\nbelow\n"));
-        assert_eq!(replace("no marks", "x"), None);
-    }
 
     #[test]
     fn a_goal_that_is_missed_stands_out() {

@@ -9,6 +9,8 @@ const SAME: f64 = 0.06;
 /// Beats that a level has at least, and levels that a ladder has at least.
 const LEAST_BEATS: u16 = 2;
 const LEAST_LEVELS: usize = 3;
+/// From the first to the last of them: what climbs less is jitter, or drifts.
+const LEAST_CLIMB: f64 = 1.4;
 
 /// The latest levels, in the order in which they came.
 #[derive(Clone, Debug, Default)]
@@ -61,7 +63,28 @@ impl Ladder {
             }
         }
         let (first, last) = (best.first()?, best.last()?);
-        (best.len() >= LEAST_LEVELS).then_some((first.interval_ms, last.interval_ms))
+        let climbs = last.interval_ms as f64 >= LEAST_CLIMB * first.interval_ms as f64;
+        (best.len() >= LEAST_LEVELS && climbs).then_some((first.interval_ms, last.interval_ms))
+    }
+}
+
+impl Ladder {
+    pub fn store(&self, to: &mut Writer) {
+        let levels = &self.levels[..self.used];
+        to.bytes([u8::try_from(levels.len()).unwrap_or_default()]);
+        for level in levels {
+            to.bytes(level.interval_ms.to_le_bytes());
+            to.bytes(level.beats.to_le_bytes());
+        }
+    }
+
+    pub fn load(from: &mut Reader<'_>) -> Option<Self> {
+        let used = usize::from(from.u8()?);
+        let mut levels = [Level::default(); LEVELS];
+        for level in levels.get_mut(..used)? {
+            *level = Level { interval_ms: from.u64()?, beats: from.u16()? };
+        }
+        Some(Self { levels, used })
     }
 }
 
@@ -106,6 +129,7 @@ mod tests {
         assert_eq!(ends(&[180, 180, 180, 300, 300, 300]), None);
         assert_eq!(ends(&[180, 300, 360, 420, 540]), None);
         assert_eq!(ends(&[60; 100]), None);
+        assert_eq!(ends(&[300, 300, 320, 320, 345, 345]), None, "jitter, or drift");
         assert_eq!(ends(&[900, 900, 600, 600, 300, 300]), None, "down is no climb");
     }
 }

@@ -9,25 +9,37 @@
 
 mod ladder;
 mod model;
+mod numbers;
+mod shapes;
 mod stored;
 
 pub use ladder::Ladder;
-use model::Model;
+use model::{Interval, Model};
 use stored::{Reader, Writer};
 
 /// Beats closer together than this are one: a client opens several connections at once.
 const BURST_MS: u64 = 3_000;
+/// No clock that is known here misses so many turns: the time was set, or the device lay in a drawer.
+const LONGEST_MS: u64 = 14 * 86_400_000;
+/// More than this from one look at a socket to the next is not one beat.
+const MUCH_BYTES: u64 = 16_384;
+const MUCH_PACKETS: u64 = 24;
 /// Evidence at which the score is 0.8.
-const ENOUGH: f64 = 4.5;
+const ENOUGH: f64 = 5.0;
 
-/// What is known of the beats of one channel. Under 1 KiB.
+/// What is known of the beats of one channel.
 #[derive(Clone, Debug, Default)]
 pub struct Beats {
-    first_ms: u64,
     /// Of the last beat, and of the last thing that belongs to it.
     last_ms: u64,
     burst_ms: u64,
+    /// When an open socket had grown last.
+    looked_ms: u64,
+    /// From the first beat on, as far as it is known.
+    duration_ms: u64,
     count: u32,
+    /// Whether it is not known how long it was until now: something else happened, or the clock was set.
+    is_interrupted: bool,
     model: Model,
     ladder: Ladder,
 }
@@ -44,6 +56,20 @@ pub struct Growth {
     /// Both ways.
     pub bytes: u64,
     pub packets: u64,
+}
+
+impl Growth {
+    /// Whether it had grown at the look before, too: then it is not known what happened in between.
+    #[must_use]
+    pub fn is_on(&self, before_ms: u64, look_ms: u64) -> bool {
+        self.at_ms >= before_ms && self.at_ms - before_ms < look_ms.saturating_mul(3) / 2
+    }
+
+    /// More than one beat.
+    #[must_use]
+    pub fn is_much(&self) -> bool {
+        self.bytes > MUCH_BYTES || self.packets > MUCH_PACKETS
+    }
 }
 
 /// What kind of rhythm it is.
@@ -75,46 +101,66 @@ pub struct Cadence {
 impl Beats {
     /// The app connected.
     pub fn connected(&mut self, at_ms: u64) {
-        self.add(at_ms);
+        self.add(at_ms, None);
     }
 
     /// An open socket moved something; `look_ms`: how often it is looked at.
-    pub fn grew(&mut self, growth: &Growth, _look_ms: u64) {
-        self.add(growth.at_ms.saturating_sub(growth.silent_ms));
+    pub fn grew(&mut self, growth: &Growth, look_ms: u64) {
+        let Growth { at_ms, silent_ms, .. } = *growth;
+        let is_on = growth.is_on(self.looked_ms, look_ms);
+        self.looked_ms = at_ms;
+        if is_on && growth.is_much() {
+            self.busy(at_ms.saturating_sub(silent_ms));
+        } else {
+            self.add(at_ms.saturating_sub(silent_ms), is_on.then_some((silent_ms, look_ms)));
+        }
     }
 
-    /// Something happened. Times that go back (a clock that was set) begin anew.
-    fn add(&mut self, at_ms: u64) {
-        if self.count == 0 || at_ms < self.last_ms {
-            *self = Self { first_ms: at_ms, last_ms: at_ms, burst_ms: at_ms, count: 1, ..Self::default() };
+    /// Something happened.
+    fn add(&mut self, at_ms: u64, looked: Option<(u64, u64)>) {
+        if self.count == 0 {
+            self.begin(at_ms);
             return;
         }
-        let is_same = at_ms.saturating_sub(self.burst_ms) <= BURST_MS;
-        self.burst_ms = self.burst_ms.max(at_ms);
+        let is_back = at_ms < self.last_ms.saturating_sub(BURST_MS);
+        let is_same = !is_back && at_ms.saturating_sub(self.burst_ms) <= BURST_MS;
         if is_same {
+            self.burst_ms = self.burst_ms.max(at_ms);
             return;
         }
-        let interval_ms = at_ms - self.last_ms;
-        self.last_ms = at_ms;
-        self.count = self.count.saturating_add(1);
-        self.model.add(interval_ms);
-        self.ladder.add(interval_ms);
+        let interval_ms = at_ms.saturating_sub(self.last_ms);
+        let is_known = !is_back && !self.is_interrupted && interval_ms <= LONGEST_MS;
+        self.begin(at_ms);
+        if is_known {
+            self.duration_ms = self.duration_ms.saturating_add(interval_ms);
+            self.model.add(Interval { ms: interval_ms, looked });
+            self.ladder.add(interval_ms);
+        }
     }
 
     /// So much happened that no single beat can be told.
-    pub fn busy(&mut self, at_ms: u64) {
+    fn busy(&mut self, at_ms: u64) {
         self.burst_ms = self.burst_ms.max(at_ms);
+        self.is_interrupted = true;
         self.model.disturb();
+    }
+
+    fn begin(&mut self, at_ms: u64) {
+        (self.last_ms, self.burst_ms) = (at_ms, at_ms);
+        self.count = self.count.saturating_add(1);
+        self.is_interrupted = false;
     }
 
     /// For a ledger; [`Beats::from_bytes`] goes on from there.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut to = Writer::new();
-        to.bytes(self.first_ms.to_le_bytes());
         to.bytes(self.last_ms.to_le_bytes());
         to.bytes(self.burst_ms.to_le_bytes());
+        to.bytes(self.looked_ms.to_le_bytes());
+        to.bytes(self.duration_ms.to_le_bytes());
         to.bytes(self.count.to_le_bytes());
+        to.bytes([u8::from(self.is_interrupted)]);
         self.model.store(&mut to);
         self.ladder.store(&mut to);
         to.finish()
@@ -125,10 +171,12 @@ impl Beats {
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let mut from = Reader::new(bytes)?;
         let beats = Self {
-            first_ms: from.u64()?,
             last_ms: from.u64()?,
             burst_ms: from.u64()?,
+            looked_ms: from.u64()?,
+            duration_ms: from.u64()?,
             count: from.u32()?,
+            is_interrupted: from.flag()?,
             model: Model::load(&mut from)?,
             ladder: Ladder::load(&mut from)?,
         };
@@ -139,14 +187,14 @@ impl Beats {
     /// What they look like; `None` while there are too few to say anything.
     #[must_use]
     pub fn cadence(&self) -> Option<Cadence> {
-        let evidence = self.model.evidence()?.max(0.0);
+        let evidence = f64::from(self.model.evidence()?.max(0.0));
         Some(Cadence {
             score: evidence / (evidence + ENOUGH / 4.0),
-            regularity: self.model.regularity(),
+            regularity: self.model.regularity().into(),
             interval_ms: self.model.interval_ms(),
             ladder_ms: self.ladder.ends_ms(),
             beats: self.count,
-            duration_ms: self.last_ms.saturating_sub(self.first_ms),
+            duration_ms: self.duration_ms,
         })
     }
 }

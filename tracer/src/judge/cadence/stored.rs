@@ -1,10 +1,10 @@
 //! Beats as bytes, for the ledger: a version, the fields in little-endian order, and a checksum. Whatever is not exactly that is
 //! refused: beats that are forgotten are found again, wrong ones would accuse somebody.
 
-/// Of the form below. A form that is not known is nobody's: the beats are learned anew.
+/// Of the form below, and of what the sums mean. Beats of another version are learned anew.
 const VERSION: u8 = 1;
 /// No sum, mean or count comes near this. What is beyond could only have been made up, and would make later sums infinite.
-const MOST: f64 = 1e9;
+const MOST: f32 = 1e9;
 
 /// Appends fields.
 pub struct Writer(Vec<u8>);
@@ -18,7 +18,7 @@ impl Writer {
         self.0.extend_from_slice(&bytes);
     }
 
-    pub fn floats(&mut self, floats: &[f64]) {
+    pub fn floats(&mut self, floats: &[f32]) {
         floats.iter().for_each(|float| self.bytes(float.to_le_bytes()));
     }
 
@@ -62,12 +62,20 @@ impl<'a> Reader<'a> {
         self.bytes().map(u64::from_le_bytes)
     }
 
-    pub fn float(&mut self) -> Option<f64> {
-        // NaN is not below anything.
-        self.bytes().map(f64::from_le_bytes).filter(|float| float.abs() < MOST)
+    pub fn flag(&mut self) -> Option<bool> {
+        match self.u8()? {
+            0 => Some(false),
+            1 => Some(true),
+            _ => None,
+        }
     }
 
-    pub fn floats<const N: usize>(&mut self) -> Option<[f64; N]> {
+    pub fn float(&mut self) -> Option<f32> {
+        // NaN is not below anything.
+        self.bytes().map(f32::from_le_bytes).filter(|float| float.abs() < MOST)
+    }
+
+    pub fn floats<const N: usize>(&mut self) -> Option<[f32; N]> {
         let mut floats = [0.0; N];
         for float in &mut floats {
             *float = self.float()?;

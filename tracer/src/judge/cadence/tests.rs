@@ -1,3 +1,5 @@
+#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive, far below 2^53")]
+
 use super::*;
 
 /// 2026-11-22.
@@ -18,6 +20,32 @@ fn heard(times: &[u64]) -> Beats {
     beats
 }
 
+/// Numbers that are all over, from -1 to 1; the same each time.
+fn scattered(count: u32) -> impl Iterator<Item = f64> {
+    let numbers = std::iter::successors(Some(12_345u64), |last| {
+        Some(last.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407))
+    });
+    numbers.skip(1).map(|number| (number >> 33) as f64 / f64::from(1 << 30) - 1.0).take(count as usize)
+}
+
+/// Intervals that differ by up to a share from one, in seconds.
+fn jittered(interval: f64, share: f64, count: u32) -> Vec<u64> {
+    times(scattered(count).map(|number| (interval * (1.0 + share * number)) as u64))
+}
+
+fn is_clock(beats: &Beats) -> bool {
+    beats.cadence().is_some_and(|cadence| cadence.score >= 0.8)
+}
+
+/// Whether it ever looks like a clock.
+fn is_ever_clock(times: &[u64]) -> bool {
+    let mut beats = Beats::default();
+    times.iter().any(|at| {
+        beats.connected(*at);
+        is_clock(&beats)
+    })
+}
+
 fn ladder() -> Vec<u64> {
     let steps = [180, 300, 360, 420, 540, 720].into_iter().flat_map(|step| [step; 3]);
     times(steps.chain([900; 20]))
@@ -34,6 +62,98 @@ fn what_was_stored_goes_on_as_if_nothing_had_been() {
             assert_eq!(beats.cadence(), whole.cadence(), "{cut}");
             assert_eq!(beats.to_bytes(), whole.to_bytes(), "{cut}");
         }
+    }
+}
+
+#[test]
+fn a_clock_is_found_and_told_as_it_is() {
+    let cadence = heard(&times([900; 20])).cadence().unwrap();
+    assert!(cadence.score > 0.9, "{cadence:?}");
+    assert_eq!((cadence.interval_ms, cadence.beats, cadence.duration_ms), (900_000, 21, 18_000_000));
+    assert_eq!((cadence.kind(), cadence.rhythm().as_str()), (Kind::Interval, "every 15 min"));
+    assert!((cadence.regularity - 1.0).abs() < 1e-6, "{cadence:?}");
+    assert_eq!(Beats::default().cadence(), None);
+    assert_eq!(heard(&times([900; 3])).cadence(), None, "too few");
+}
+
+#[test]
+fn a_ladder_is_found_and_told_as_one() {
+    let cadence = heard(&ladder()).cadence().unwrap();
+    assert!(cadence.score > 0.9, "{cadence:?}");
+    assert_eq!(cadence.ladder_ms, Some((180_000, 900_000)));
+    assert_eq!(cadence.rhythm(), "on a ladder from 3 min to 15 min");
+}
+
+#[test]
+fn a_clock_is_found_that_is_late_misses_turns_drifts_or_is_slow() {
+    assert!(is_clock(&heard(&jittered(300.0, 0.1, 25))));
+    assert!(is_clock(&heard(&jittered(300.0, 0.2, 35))));
+    assert!(is_ever_clock(&jittered(300.0, 0.4, 120)));
+    let missing = scattered(40).map(|number| if number > 0.6 { 600 } else { 300 });
+    assert!(is_clock(&heard(&times(missing))));
+    assert!(is_clock(&heard(&times((0..40).map(|beat| 300 + 3 * beat)))));
+    assert!(is_clock(&heard(&jittered(86_400.0, 0.003, 20))), "24 h");
+    assert!(is_clock(&heard(&jittered(3.0 * 86_400.0, 0.003, 18))), "72 h");
+}
+
+#[test]
+fn people_and_chance_are_not_found() {
+    let chance = times(scattered(500).map(|number| (-300.0 * f64::midpoint(1.0, number).ln()) as u64));
+    assert!(!is_ever_clock(&chance));
+    let browsing = times(scattered(500).map(|number| 2 + (20.0 * (number * 2.0).exp()) as u64));
+    assert!(!is_ever_clock(&browsing));
+    let by_day = jittered(86_400.0, 0.06, 60);
+    assert!(!is_ever_clock(&by_day), "a person, each day");
+}
+
+/// Looks at a socket each minute: how long it was silent, and what it had moved.
+fn looked(looks: impl IntoIterator<Item = (u64, u64)>) -> bool {
+    let mut beats = Beats::default();
+    (1..).zip(looks).filter(|(_, (_, packets))| *packets > 0).any(|(look, (silent_ms, packets))| {
+        let at_ms = BEGIN + look * 60_000;
+        beats.grew(&Growth { at_ms, silent_ms, bytes: packets * 100, packets }, 60_000);
+        is_clock(&beats)
+    })
+}
+
+#[test]
+fn our_own_looks_are_no_clock() {
+    let download = (0..200).map(|look| (look * 7 % 40, 5_000));
+    assert!(!looked(download));
+    let chat = scattered(400).map(|number| ((number + 1.0).powi(3) as u64 * 5_000, 8));
+    assert!(!looked(chat));
+    let every_5_minutes = (0..200).map(|look| (17_000, if look % 5 == 0 { 4 } else { 0 }));
+    assert!(looked(every_5_minutes));
+    let each_minute = (0..60).map(|look| (40_000 + look * 7 % 300, 4));
+    assert!(looked(each_minute));
+}
+
+#[test]
+fn a_clock_that_is_set_undoes_nothing() {
+    const YEAR: u64 = 365 * 86_400_000;
+    for (before, after) in [(YEAR, 0), (0, YEAR), (3_600_000, 0), (0, 20_000)] {
+        let [early, late] =
+            [before, after].map(|shift| times([900; 20]).into_iter().map(move |at| at + shift));
+        let later = late.map(|at| at + 20 * 900_000 + 5_000);
+        let mut beats = heard(&early.collect::<Vec<_>>());
+        for (number, at) in later.enumerate() {
+            beats.connected(at);
+            assert!(is_clock(&beats), "{before} {after}: beat {number} after it");
+        }
+        let cadence = beats.cadence().unwrap();
+        assert_eq!((cadence.interval_ms, cadence.beats), (900_000, 42));
+        assert!(cadence.duration_ms < 2 * 20 * 900_000 + 100_000, "{cadence:?}");
+    }
+}
+
+#[test]
+fn a_night_without_the_tracer_costs_no_more_than_some_missed_turns() {
+    let before = jittered(900.0, 0.05, 30);
+    let mut beats = Beats::from_bytes(&heard(&before).to_bytes()).unwrap();
+    let after = before.iter().map(|at| at - BEGIN + before[before.len() - 1] + 8 * 3_600_000 + 321_000);
+    for at in after {
+        beats.connected(at);
+        assert!(is_clock(&beats));
     }
 }
 
