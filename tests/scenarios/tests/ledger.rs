@@ -28,9 +28,13 @@ fn text(path: &Path) -> &str {
 
 /// A replay that books in a ledger.
 fn booking(capture: &Path, ledger: &Path) -> Command {
+    booking_to(capture, ledger, "/dev/null")
+}
+
+fn booking_to(capture: &Path, ledger: &Path, output: &str) -> Command {
     let geo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../golden/mmdb/made/xperia.mmdb");
     let mut command = tracer(&["replay", text(capture), "--ledger", text(ledger), "--ledger-every", "5ms"]);
-    command.args(["--home", "SE", "--geo", text(&geo), "--output", "/dev/null"]);
+    command.args(["--home", "SE", "--geo", text(&geo), "--output", output]);
     command.stdin(Stdio::null()).stderr(Stdio::piped());
     command
 }
@@ -401,8 +405,8 @@ fn the_ledger_says_what_each_app_did_and_what_is_known_of_it() {
     let next_day =
         live.replace("2026-11-22T", "2026-11-24T").replace(r#""boot":"b6c1e0a4""#, r#""boot":"b6c1e0a5""#);
     let second = directory.write("second.jsonl", next_day.as_bytes());
-    let mut command = booking(&second, &ledger);
-    command.args(["--output", "/dev/stdout", "--events", "alert"]);
+    let mut command = booking_to(&second, &ledger, "/dev/stdout");
+    command.args(["--events", "alert"]);
     let told: Vec<String> = json_lines(&mut command)
         .iter()
         .map(|line| line["rule"]["id"].as_str().unwrap_or_default().to_owned())

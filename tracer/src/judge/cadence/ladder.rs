@@ -88,26 +88,6 @@ impl Ladder {
     }
 }
 
-impl Ladder {
-    pub fn store(&self, to: &mut Writer) {
-        let levels = &self.levels[..self.used];
-        to.bytes([u8::try_from(levels.len()).unwrap_or_default()]);
-        for level in levels {
-            to.bytes(level.interval_ms.to_le_bytes());
-            to.bytes(level.beats.to_le_bytes());
-        }
-    }
-
-    pub fn load(from: &mut Reader<'_>) -> Option<Self> {
-        let used = usize::from(from.u8()?);
-        let mut levels = [Level::default(); LEVELS];
-        for level in levels.get_mut(..used)? {
-            *level = Level { interval_ms: from.u64()?, beats: from.u16()? };
-        }
-        Some(Self { levels, used })
-    }
-}
-
 #[allow(clippy::cast_precision_loss)]
 fn is_same(one: u64, other: u64) -> bool {
     one.abs_diff(other) as f64 <= SAME * one as f64
