@@ -13,6 +13,7 @@ mod datagrams;
 mod machine;
 mod names;
 mod process;
+mod replay;
 mod report;
 mod single;
 mod storm;
@@ -71,6 +72,8 @@ enum Part {
     Datagrams,
     /// From event to record in user space
     Records,
+    /// A recorded stream judged and booked again, beside jq
+    Replay,
     /// Resident memory
     Memory,
     /// Wake-ups while nothing happens
@@ -116,6 +119,11 @@ fn measure(args: &BenchArgs, tracer: &Path) -> Result<Results> {
     if wants(Part::Records) {
         eprintln!("records: from event to JSON");
         results.records = Some(single::records()?);
+    }
+    if wants(Part::Replay) {
+        let connections = if args.quick { 70_000 } else { 340_000 };
+        eprintln!("replay: {connections} connections judged and booked again");
+        results.replay = Some(replay::replay(tracer, connections)?);
     }
     if wants(Part::Size) {
         results.size = Some(single::size(tracer)?);

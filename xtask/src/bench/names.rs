@@ -8,7 +8,7 @@ use super::tools::Tool;
 /// Connections that it told the name of. The tracer has several records of each.
 pub fn told(tool: Tool, output: &str) -> u64 {
     let count = match tool {
-        Tool::Tracer | Tool::TracerTcp | Tool::TracerNoNames => {
+        Tool::Tracer | Tool::TracerTcp | Tool::TracerNoNames | Tool::TracerAll => {
             output.lines().filter_map(named_connection).collect::<BTreeSet<_>>().len()
         }
         Tool::Tshark => output.lines().filter(|line| *line == tls::NAME).count(),

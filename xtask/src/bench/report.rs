@@ -13,6 +13,7 @@ use super::compare::{Comparison, Delivered, Row};
 use super::datagrams::DatagramsResult;
 use super::machine::Machine;
 use super::process::Memory;
+use super::replay::ReplayResult;
 use super::single::{IdleResult, MemoryResult, RecordsResult};
 use super::storm::Load;
 use super::summary::Summary;
@@ -33,6 +34,7 @@ pub struct Results {
     pub datagrams: Vec<DatagramsResult>,
     pub records: Option<RecordsResult>,
     pub memory: Option<MemoryResult>,
+    pub replay: Option<ReplayResult>,
     pub idle: Option<IdleResult>,
     pub first_record_ms: Option<Summary>,
     /// Bytes of the binary.
@@ -52,6 +54,7 @@ impl Results {
             datagrams: Vec::new(),
             records: None,
             memory: None,
+            replay: None,
             idle: None,
             first_record_ms: None,
             size: None,
@@ -72,6 +75,9 @@ impl Results {
         }
         if let Some(records) = &self.records {
             text += &stages(records);
+        }
+        if let Some(replay) = &self.replay {
+            text += &replay_table(replay);
         }
         if let Some(memory) = &self.memory {
             text += &memory_table(memory);
@@ -115,11 +121,31 @@ impl Results {
             let ns = records.ns_per_event;
             let measured = format!("{:.2} µs (best {:.2})", ns / 1e3, records.best_ns_per_event / 1e3);
             rows.push(goal("user space per record", "≤ 2 µs", measured, ns <= 2e3));
+            if let Some(all) = &records.everything_on {
+                let measured = format!("{:.2} µs (best {:.2})", all.ns / 1e3, all.best_ns / 1e3);
+                let what = "the same with a home, names and a ledger";
+                rows.push(goal(what, "≤ 3 µs", measured, all.ns <= 3e3));
+            }
+        }
+        if let Some(replay) = &self.replay {
+            let rate = replay.rate();
+            let measured = format!("{:.0} records/s", rate);
+            rows.push(goal(
+                "replay, judged and booked on one core",
+                "≥ 200,000 records/s",
+                measured,
+                rate >= 2e5,
+            ));
         }
         if let Some(memory) = &self.memory {
             let mib = memory.after_connections.rss_kib as f64 / 1024.0;
             let what = format!("resident after {} connections", memory.connections);
             rows.push(goal(&what, "≤ 15 MiB", format!("{mib:.1} MiB"), mib <= 15.0));
+            if let Some((flows, memory)) = &memory.open_flows {
+                let mib = memory.rss_kib as f64 / 1024.0;
+                let what = format!("resident with everything on and {flows} open flows");
+                rows.push(goal(&what, "≤ 25 MB", format!("{mib:.1} MiB"), mib * 1.048_576 <= 25.0));
+            }
         }
         if let Some(idle) = &self.idle {
             rows.push(idle_goal(idle));
@@ -264,7 +290,28 @@ fn stages(records: &RecordsResult) -> String {
         let _ = writeln!(text, "| {} | {:.0} | {:.0} |", stage.stage, stage.ns, stage.best_ns);
     }
     let _ = writeln!(text, "| all | {:.0} | {:.0} |", records.ns_per_event, records.best_ns_per_event);
+    if let Some(all) = &records.everything_on {
+        let _ = writeln!(text, "| {} | {:.0} | {:.0} |", all.stage, all.ns, all.best_ns);
+    }
     text
+}
+
+fn replay_table(replay: &ReplayResult) -> String {
+    let row = |name: &str, seconds: f64| {
+        let rate = replay.records as f64 / seconds;
+        let beside = replay.jq.map_or(String::new(), |jq| format!("{:.1}", jq / seconds));
+        format!("| {name} | {seconds:.2} | {rate:.0} | {beside} |\n")
+    };
+    let jq = replay.jq.map(|seconds| row("`jq -c .`: the same lines, not judged", seconds));
+    format!(
+        "\n### Replay of {} records on one core (best of three)\n\n| | seconds | records/s | times as fast as jq |\n\
+         |---|---|---|---|\n{}{}{}\nThe ledger has {:.1} MB then.\n",
+        replay.records,
+        row("judged", replay.judged),
+        row("judged and booked in a ledger", replay.judged_and_booked),
+        jq.unwrap_or_default(),
+        replay.ledger as f64 / 1e6
+    )
 }
 
 fn memory_table(memory: &MemoryResult) -> String {
@@ -279,11 +326,15 @@ fn memory_table(memory: &MemoryResult) -> String {
             mib(memory.peak_kib)
         )
     };
+    let open_flows = memory.open_flows.as_ref().map(|(flows, memory)| {
+        row(&format!("with services, rules, a ledger and {flows} open flows"), memory)
+    });
     format!(
         "\n### Resident memory, MiB\n\n| | all | heap and stacks | pages of the binary | shared | peak |\n\
-         |---|---|---|---|---|---|\n{}{}",
+         |---|---|---|---|---|---|\n{}{}{}",
         row("after start", &memory.after_start),
-        row(&format!("after {} connections", memory.connections), &memory.after_connections)
+        row(&format!("after {} connections", memory.connections), &memory.after_connections),
+        open_flows.unwrap_or_default()
     )
 }
 

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::machine;
 use super::process::{Memory, Switches};
-use super::storm::{Storm, Targets};
+use super::storm::{Load, Storm, Targets};
 use super::summary::Summary;
 use super::tools::{Running, Tool};
 use crate::{shell, workspace};
@@ -23,6 +23,9 @@ pub struct MemoryResult {
     pub connections: u64,
     pub after_start: Memory,
     pub after_connections: Memory,
+    /// With everything on and flows open: how many, and the memory then.
+    #[serde(default)]
+    pub open_flows: Option<(u64, Memory)>,
 }
 
 /// Connections to addresses all over the world, so that the pages of the geo database are touched, too.
@@ -41,7 +44,27 @@ pub fn memory(tracer: &Path, connections: u64) -> Result<MemoryResult> {
     running.wait_until_it_rests()?;
     let after_connections = running.process.memory()?;
     running.stop()?;
-    Ok(MemoryResult { connections, after_start, after_connections })
+    let open_flows = Some((OPEN_FLOWS, memory_of_open_flows(tracer)?));
+    Ok(MemoryResult { connections, after_start, after_connections, open_flows })
+}
+
+/// Flows that are open in the last measurement: each connection is two, one of each end.
+const OPEN_FLOWS: u64 = 10_000;
+
+/// Built-in services and rules, a home, a ledger, and many flows that have all been looked at while they grew.
+fn memory_of_open_flows(tracer: &Path) -> Result<Memory> {
+    /// How often they are looked at.
+    const LOOK: Duration = Duration::from_secs(4);
+    let mut storm = Storm::start(Targets::Global)?;
+    let running = Running::start(Tool::TracerAll, tracer, &mut storm)?;
+    storm.run_load(Load::Hold, OPEN_FLOWS / 2, 1)?;
+    for _ in 0..4 {
+        storm.run_load(Load::Beat, 0, 1)?;
+        std::thread::sleep(LOOK + Duration::from_secs(1));
+    }
+    let memory = running.process.memory()?;
+    running.stop()?;
+    Ok(memory)
 }
 
 /// What the tracer did while nothing happened.
@@ -120,6 +143,9 @@ pub struct RecordsResult {
     pub records_per_second: f64,
     pub bytes_per_record: f64,
     pub stages: Vec<Stage>,
+    /// All of it, and what can be switched on.
+    #[serde(default)]
+    pub everything_on: Option<Stage>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

@@ -57,6 +57,10 @@ pub enum Load {
     Bulk,
     /// One TLS connection that says a name of its own and carries nothing: a probe.
     Hello,
+    /// TCP connections that stay open until the child ends.
+    Hold,
+    /// A byte over each connection that is held.
+    Beat,
 }
 
 /// What one storm did.
@@ -183,15 +187,21 @@ impl Drop for Storm {
 /// # Errors
 /// When a socket cannot be opened or an order cannot be read.
 pub fn serve() -> Result<()> {
+    let mut held = Vec::new();
     for line in std::io::stdin().lock().lines() {
         let order: Order = serde_json::from_str(&line?)?;
-        println!("{}", serde_json::to_string(&blow(&order)?)?);
+        println!("{}", serde_json::to_string(&blow(&order, &mut held)?)?);
     }
     Ok(())
 }
 
-fn blow(order: &Order) -> Result<Gust> {
+/// Both ends of a connection.
+type Pair = (TcpStream, TcpStream);
+
+fn blow(order: &Order, held: &mut Vec<Pair>) -> Result<Gust> {
     match order.load {
+        Load::Hold => hold(order, held),
+        Load::Beat => beat(held),
         Load::Bulk => tls::transfer(tls::NAME, destination(order.targets, 0), order.connections),
         Load::Hello => tls::transfer(tls::PROBE_NAME, destination(order.targets, 0), 0),
         Load::Connections | Load::Datagrams | Load::Flows => storm(order),
@@ -223,6 +233,24 @@ fn storm(order: &Order) -> Result<Gust> {
         sum.wall_ns = nanos(start.elapsed());
         Ok(sum)
     })
+}
+
+fn hold(order: &Order, held: &mut Vec<Pair>) -> Result<Gust> {
+    let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, order.port))?;
+    for number in 0..order.connections {
+        let client = TcpStream::connect((destination(order.targets, number), order.port))
+            .with_context(|| format!("could not hold {number} connections open"))?;
+        held.push((client, listener.accept()?.0));
+    }
+    Ok(Gust { connections: order.connections, ..Gust::default() })
+}
+
+fn beat(held: &mut [Pair]) -> Result<Gust> {
+    for (client, server) in held.iter_mut() {
+        client.write_all(b"?")?;
+        server.read_exact(&mut [0])?;
+    }
+    Ok(Gust { connections: u64::try_from(held.len())?, ..Gust::default() })
 }
 
 /// One worker: takes portions of the common lot until nothing is left.
@@ -271,7 +299,9 @@ fn once(order: &Order, port: u16) -> std::io::Result<Once> {
             sender.send_to(b"?", (destination(targets, number), port))?;
             receiver.recv(&mut [0]).map(drop)
         }),
-        Load::Bulk | Load::Hello => return Err(std::io::Error::other("TLS is no load of workers")),
+        Load::Bulk | Load::Hello | Load::Hold | Load::Beat => {
+            return Err(std::io::Error::other("this is no load of workers"));
+        }
     })
 }
 

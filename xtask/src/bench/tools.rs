@@ -36,6 +36,8 @@ pub enum Tool {
     TracerTcp,
     /// Without looking for names: what names cost.
     TracerNoNames,
+    /// With a home and a ledger.
+    TracerAll,
     Tcplife,
     Bpftrace,
     /// A script for what is sent to a port.
@@ -56,7 +58,7 @@ impl Tool {
     /// many it wrote itself.
     pub fn lines_per_connection(self) -> Option<u64> {
         match self {
-            Self::Bare | Self::Tracer | Self::TracerTcp | Self::TracerNoNames => None,
+            Self::Bare | Self::Tracer | Self::TracerTcp | Self::TracerNoNames | Self::TracerAll => None,
             // Its lines are names, which are counted for themselves.
             Self::Tshark => None,
             // One at the close of each end.
@@ -76,7 +78,9 @@ impl Tool {
                 ("bpftrace", "bpftrace is not installed (Debian package bpftrace)")
             }
             Self::Tshark => ("tshark", "tshark is not installed (Debian package tshark)"),
-            Self::Bare | Self::Tracer | Self::TracerTcp | Self::TracerNoNames => return None,
+            Self::Bare | Self::Tracer | Self::TracerTcp | Self::TracerNoNames | Self::TracerAll => {
+                return None;
+            }
         };
         shell::find_program(program).is_none().then_some(hint)
     }
@@ -85,15 +89,21 @@ impl Tool {
         let script = |name: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("src/bench").join(name);
         let mut command = match self {
             Self::Bare => bail!("there is no tool to start"),
-            Self::Tracer | Self::TracerTcp | Self::TracerNoNames => Command::new(tracer),
+            Self::Tracer | Self::TracerTcp | Self::TracerNoNames | Self::TracerAll => Command::new(tracer),
             Self::Tcplife => with_tracefs("tcplife"),
             Self::Bpftrace | Self::BpftraceSends => with_tracefs("bpftrace"),
             Self::Tshark => tshark(storm),
         };
         match self {
-            Self::Tracer => command.arg("--include-loopback"),
-            Self::TracerTcp => command.args(["--include-loopback", "--hooks", "no-cgroup,no-kprobe"]),
-            Self::TracerNoNames => command.args(["--include-loopback", "--no-names"]),
+            Self::Tracer => command.args(["--include-loopback", "--no-ledger"]),
+            Self::TracerTcp => {
+                command.args(["--include-loopback", "--no-ledger", "--hooks", "no-cgroup,no-kprobe"])
+            }
+            Self::TracerNoNames => command.args(["--include-loopback", "--no-ledger", "--no-names"]),
+            Self::TracerAll => {
+                let ledger = std::env::temp_dir().join(format!("tracer-bench-{}.db", std::process::id()));
+                command.args(["--include-loopback", "--home", "SE", "--sample", "4s", "--ledger"]).arg(ledger)
+            }
             Self::Bpftrace => command.arg(script("tcp.bt")),
             Self::BpftraceSends => command.arg(script("bulk.bt")),
             Self::Bare | Self::Tcplife | Self::Tshark => &mut command,
@@ -109,6 +119,7 @@ impl fmt::Display for Tool {
             Self::Tracer => "tracer",
             Self::TracerTcp => "tracer, TCP only",
             Self::TracerNoNames => "tracer, no names",
+            Self::TracerAll => "tracer, everything on",
             Self::Tcplife => "tcplife",
             Self::Bpftrace | Self::BpftraceSends => "bpftrace",
             Self::Tshark => "tshark",
