@@ -5,7 +5,7 @@ use std::thread;
 use tracer_tests_scenarios::rhythms::{HELD_OUT, Path, figures, kinds};
 
 /// Of each kind, and each way to hear of it.
-const STREAMS: u32 = 80;
+const STREAMS: u32 = 40;
 
 /// Share of the streams that are noticed.
 fn noticed(is_beacon: bool) -> f64 {
