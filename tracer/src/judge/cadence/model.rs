@@ -39,7 +39,7 @@ const CLOCKS: usize = WAYS * NORMAL.len() + STEADY_WAYS * 2 * EVEN.len();
 const CHANCES: usize = WAYS * (WIDE.len() + TAILED.len()) + 2 * STEEP.len() + SILENT.len() + 1;
 
 /// From intervals like these on people are clocks, too, by the day: only what is more even than they are goes by one.
-const DAILY_FROM: f32 = 17.4; // 10 h
+const DAILY_FROM: f32 = ln(10 * 3_600_000);
 const EVENER_THAN_PEOPLE: usize = 3;
 
 /// Evidence fades by this with each interval, and is all about so many intervals then.
