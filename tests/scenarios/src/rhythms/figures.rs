@@ -29,6 +29,8 @@ pub struct Row {
     pub kind: &'static Kind,
     pub path: Path,
     pub found: Found,
+    /// After how many beats the tracer said so, as a rule: the median of the streams that it found.
+    pub after: Option<u32>,
 }
 
 impl Found {
@@ -55,7 +57,7 @@ impl Found {
 pub fn rows(seed: u64, streams: u32, threads: usize) -> Vec<Row> {
     let mut rows: Vec<Row> = kinds()
         .flat_map(|kind| {
-            kind.paths.iter().map(move |path| Row { kind, path: *path, found: Found::default() })
+            kind.paths.iter().map(move |path| Row { kind, path: *path, found: Found::default(), after: None })
         })
         .collect();
     let share = rows.len().div_ceil(threads.max(1));
@@ -69,13 +71,26 @@ pub fn rows(seed: u64, streams: u32, threads: usize) -> Vec<Row> {
         for share in shares {
             scope.spawn(move || {
                 for row in share {
-                    let each = (0..streams).map(|number| judged(&row.kind.stream(row.path, seed, number)));
-                    row.found = each.fold(Found::default(), Found::plus);
+                    row.count(seed, streams);
                 }
             });
         }
     });
     rows
+}
+
+impl Row {
+    fn count(&mut self, seed: u64, streams: u32) {
+        let mut after = Vec::new();
+        for number in 0..streams {
+            let heard = self.kind.stream(self.path, seed, number);
+            let noticed = noticed_after(&heard);
+            after.extend(noticed);
+            self.found = self.found.plus(judged(&heard, noticed.is_some()));
+        }
+        after.sort_unstable();
+        self.after = after.get(after.len() / 2).copied();
+    }
 }
 
 /// What the tracer knows after each thing that was heard.
@@ -94,10 +109,10 @@ pub fn cadences(heard: &Heard) -> impl Iterator<Item = Option<Cadence>> {
     })
 }
 
-/// Whether `regular-cadence` ever holds.
+/// After how many beats `regular-cadence` holds for the first time, if it ever does.
 #[must_use]
-pub fn is_noticed(heard: &Heard) -> bool {
-    cadences(heard).flatten().any(|cadence| cadence.score >= HOLDS)
+pub fn noticed_after(heard: &Heard) -> Option<u32> {
+    cadences(heard).flatten().find(|cadence| cadence.score >= HOLDS).map(|cadence| cadence.beats)
 }
 
 /// When something happened, and how large it was: what the tracer takes as beats, so that the others need not tell a download from one.
@@ -116,7 +131,7 @@ pub fn events(heard: &Heard) -> Vec<(u64, u64)> {
     }
 }
 
-fn judged(heard: &Heard) -> Found {
+fn judged(heard: &Heard, is_noticed: bool) -> Found {
     let events = events(heard);
     let times = apart(&events);
     let seconds: Vec<_> = events.iter().map(|(at_ms, bytes)| (at_ms / 1000, *bytes)).collect();
@@ -126,7 +141,7 @@ fn judged(heard: &Heard) -> Found {
     };
     Found {
         streams: 1,
-        tracer: u32::from(is_noticed(heard)),
+        tracer: u32::from(is_noticed),
         variation: [variation::BEST, variation::STRICT]
             .map(|limits| variation::is_regular(&times, limits).into()),
         rita: rita(Given::Capture),

@@ -17,7 +17,7 @@ use tracer::judge::cadence::Growth;
 /// What the constants of the model and the threshold of the coefficient of variation were chosen with.
 pub const TUNING: u64 = 0x7475_6e65;
 /// What the published figures and the tests come from. Nothing was chosen with these.
-pub const HELD_OUT: u64 = 0x6865_6c64;
+pub const HELD_OUT: u64 = 0x6865_6c64_206f_7574;
 
 /// How often open sockets are looked at.
 pub const LOOK_MS: u64 = 60_000;

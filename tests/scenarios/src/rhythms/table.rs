@@ -14,8 +14,8 @@ pub fn markdown(rows: &[Row]) -> String {
     for (title, is_beacon) in [("By a clock: found, %", true), ("Ordinary: falsely found, %", false)] {
         let _ = write!(
             text,
-            "\n### {title}\n\n| kind | lasts | heard as | tracer | CV, tuned | CV, strict | RITA 70 % | RITA 90 % |\n\
-             |---|---|---|---|---|---|---|---|\n"
+            "\n### {title}\n\n| kind | lasts | heard as | tracer | after beats | CV, tuned | CV, strict | RITA 70 % | RITA 90 % |\n\
+             |---|---|---|---|---|---|---|---|---|\n"
         );
         rows.iter().filter(|row| row.kind.is_beacon == is_beacon).for_each(|row| text += &kind(row));
     }
@@ -57,10 +57,13 @@ fn kind(row: &Row) -> String {
     };
     let found = &row.found;
     let [_, medium, high] = found.rita;
-    let shares: String = [found.tracer, found.variation[0], found.variation[1], medium, high]
-        .map(|count| format!(" {} |", percent(count, found.streams, 1)))
+    let share = |count| percent(count, found.streams, 1);
+    let others: String = [found.variation[0], found.variation[1], medium, high]
+        .map(|count| format!(" {} |", share(count)))
         .concat();
-    format!("| {} | {} | {heard} |{shares}\n", row.kind.name, row.kind.lasts)
+    let after = row.after.map(|beats| beats.to_string()).unwrap_or_default();
+    let (name, lasts, ours) = (row.kind.name, row.kind.lasts, share(found.tracer));
+    format!("| {name} | {lasts} | {heard} | {ours} | {after} |{others}\n")
 }
 
 fn percent(count: u32, of: u32, digits: usize) -> String {

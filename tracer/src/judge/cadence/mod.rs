@@ -38,7 +38,7 @@ pub struct Beats {
     /// From the first beat on, as far as it is known.
     duration_ms: u64,
     count: u32,
-    /// Whether it is not known how long it was until now: something else happened, or the clock was set.
+    /// Whether the interval from then on is not known: much else happened in between.
     is_interrupted: bool,
     model: Model,
     ladder: Ladder,

@@ -22,6 +22,9 @@ const NEAREST: [f32; 3] = logarithms([1.5, 2.5, 3.5]);
 /// no more than the difference, so that a device that was off and a time that was set do not undo what is known.
 const CLOCK_LEAST: f32 = -5.0;
 const CHANCE_LEAST: f32 = -3.0;
+/// What something costs a clock that no interval tells of, down to this evidence.
+const DISTURBED: f32 = 0.7;
+const DISTURBED_LEAST: f32 = -5.0;
 /// Spread of chance: normal, with long tails to both sides (Laplace), and steep on the near side.
 const WIDE: [Normal; 4] = [Normal::new(0.6), Normal::new(0.8), Normal::new(1.2), Normal::new(1.8)];
 const TAILED: [Tailed; 3] = [Tailed::new(0.75), Tailed::new(1.0), Tailed::new(1.3)];
@@ -36,7 +39,7 @@ const CLOCKS: usize = WAYS * NORMAL.len() + STEADY_WAYS * 2 * EVEN.len();
 const CHANCES: usize = WAYS * (WIDE.len() + TAILED.len()) + 2 * STEEP.len() + SILENT.len() + 1;
 
 /// From intervals like these on people are clocks, too, by the day: only what is more even than they are goes by one.
-const DAILY_FROM: f32 = 17.4; // 10 h
+const DAILY_FROM: f32 = ln(10 * 3_600_000);
 const EVENER_THAN_PEOPLE: usize = 3;
 
 /// Evidence fades by this with each interval, and is all about so many intervals then.
@@ -50,6 +53,8 @@ const LONG: u32 = 40;
 const MOST_NEWS: f32 = 1.5;
 /// Intervals from which on there is anything to foretell with.
 const KNOWN_FROM: u32 = 3;
+/// And from which on anything is said: two that are alike by chance are not rare enough.
+const SAID_FROM: u32 = 5;
 
 #[allow(clippy::cast_possible_truncation, reason = "digits that nobody needs")]
 const fn logarithms<const N: usize>(of: [f64; N]) -> [f32; N] {
@@ -130,15 +135,17 @@ impl Model {
     pub fn disturb(&mut self) {
         self.judged = FADING * self.judged + 1.0;
         self.on_time *= FADING;
-        self.clocks.iter_mut().for_each(|sum| *sum = FADING * *sum - 0.7);
+        // A long download says no more against a clock than a short one.
+        let cost = if self.evidence > DISTURBED_LEAST { DISTURBED } else { 0.0 };
+        self.clocks.iter_mut().for_each(|sum| *sum = FADING * *sum - cost);
         self.chance.iter_mut().for_each(|sum| *sum *= FADING);
         self.weigh();
     }
 
-    /// How much better a clock foretold it all than chance, as a logarithm. `None`: nothing was foretold yet.
+    /// How much better a clock foretold it all than chance, as a logarithm. `None`: too little was foretold yet.
     #[must_use]
     pub fn evidence(&self) -> Option<f32> {
-        (self.intervals > KNOWN_FROM).then_some(self.evidence)
+        (self.intervals >= SAID_FROM).then_some(self.evidence)
     }
 
     /// Share of the intervals that were where a clock would have them.

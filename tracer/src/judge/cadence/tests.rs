@@ -118,14 +118,20 @@ fn looked(looks: impl IntoIterator<Item = (u64, u64)>) -> bool {
 
 #[test]
 fn our_own_looks_are_no_clock() {
-    let download = (0..200).map(|look| (look * 7 % 40, 5_000));
-    assert!(!looked(download));
     let chat = scattered(400).map(|number| ((number + 1.0).powi(3) as u64 * 5_000, 8));
     assert!(!looked(chat));
     let every_5_minutes = (0..200).map(|look| (17_000, if look % 5 == 0 { 4 } else { 0 }));
     assert!(looked(every_5_minutes));
     let each_minute = (0..60).map(|look| (40_000 + look * 7 % 300, 4));
     assert!(looked(each_minute));
+}
+
+#[test]
+fn a_long_download_is_no_clock_and_hides_none_afterwards() {
+    let download = (0..600).map(|look| (look * 7 % 40, 5_000));
+    let beats = (0..60).map(|look| (17_000, if look % 5 == 0 { 4 } else { 0 }));
+    assert!(!looked(download.clone()));
+    assert!(looked(download.chain(beats)));
 }
 
 #[test]
