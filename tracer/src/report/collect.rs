@@ -5,7 +5,7 @@ use hashbrown::HashMap;
 use lru::LruCache;
 use serde_json::Value;
 
-use super::lanes::{Gathered, Hours, Room, add_to_hour};
+use super::lanes::{Gathered, Room, Sums};
 use super::material::{Bar, Lane, Period, Tick, TickKind};
 use super::streams::Streams;
 use crate::clock::Timestamp;
@@ -82,7 +82,7 @@ struct Track {
     booked: (AppId, RowId),
     bar: Bar,
     ticks: Vec<Tick>,
-    hours: Hours,
+    sums: Sums,
     beats: Option<Box<Beats>>,
     sent: u64,
     received: u64,
@@ -150,17 +150,15 @@ impl Watch for Collector {
 impl Collector {
     /// Everything, after the last line.
     #[must_use]
-    pub fn finish(mut self) -> (Details, Streams, Option<Period>, u64) {
+    pub fn finish(mut self) -> (Details, Streams, Option<Period>) {
         while let Some((_, track)) = self.flows.pop_lru() {
             self.hand_over(track);
         }
         let mut details = self.details;
-        let mut left_out = 0;
         for (row, gathered) in self.lanes {
-            left_out += gathered.left_out;
             details.rows.entry(row).or_default().lane = gathered.finish();
         }
-        (details, self.streams, self.period, left_out)
+        (details, self.streams, self.period)
     }
 
     fn note_app(&mut self, app: AppId, seen: &Observation<'_>) {
@@ -216,7 +214,7 @@ impl Collector {
             self.lanes.entry(row).or_default().add(
                 track.bar,
                 track.ticks,
-                track.hours,
+                &track.sums,
                 track.is_whole,
                 &mut self.room,
             );
@@ -240,9 +238,9 @@ impl Track {
                 received: None,
             },
             ticks: Vec::new(),
-            hours: Hours::new(),
+            sums: Sums::default(),
             beats: None,
-            // What went over it before it was seen belongs to no hour.
+            // What went over it before it was seen belongs to no moment.
             sent: if has_start { 0 } else { seen.local().bytes.unwrap_or_default() },
             received: if has_start { 0 } else { seen.remote().bytes.unwrap_or_default() },
             most_ticks: MOST_OF_A_FLOW,
@@ -252,7 +250,7 @@ impl Track {
             track.tick(seen.at, TickKind::Connect);
         }
         let begun = Amounts { connections: 1, ..Amounts::default() };
-        add_to_hour(&mut track.hours, seen.at, &begun);
+        track.sums.add(seen.at, &begun);
         track
     }
 
@@ -270,7 +268,7 @@ impl Track {
         self.sent = self.sent.max(sent.unwrap_or_default());
         self.received = self.received.max(received.unwrap_or_default());
         if grown != Amounts::default() {
-            add_to_hour(&mut self.hours, seen.at, &grown);
+            self.sums.add(seen.at, &grown);
         }
         match seen.action {
             Action::Sample if grown.sent + grown.received > 0 => self.beat(seen, grown.sent + grown.received),
