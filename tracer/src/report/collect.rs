@@ -42,6 +42,8 @@ pub struct Details {
 pub struct RowDetail {
     pub as_name: Option<String>,
     pub addresses: Vec<String>,
+    /// There are more of them.
+    pub has_more_addresses: bool,
     pub is_local: bool,
     /// What spoke for its service.
     pub evidence: Vec<&'static str>,
@@ -181,10 +183,13 @@ impl Collector {
         if detail.as_name.is_none() {
             detail.as_name = remote.at.as_name.as_deref().map(|name| visible(name).into_owned());
         }
-        if detail.addresses.len() < MOST_ADDRESSES {
+        if !detail.has_more_addresses {
             let address = remote.at.address.to_string();
             if !detail.addresses.contains(&address) {
-                detail.addresses.push(address);
+                detail.has_more_addresses = detail.addresses.len() >= MOST_ADDRESSES;
+                if !detail.has_more_addresses {
+                    detail.addresses.push(address);
+                }
             }
         }
         detail.is_local = !matches!(remote.at.scope, Scope::Global | Scope::Documentation);

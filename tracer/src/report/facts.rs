@@ -126,7 +126,13 @@ pub fn facts(material: &Material, story: &Story) -> Vec<Fact> {
         destinations.iter().flat_map(|one| one.addresses.iter().cloned()).collect();
     addresses.sort();
     addresses.dedup();
-    facts.extend(several("Addresses", &addresses));
+    let mut fact = several("Addresses", &addresses);
+    if destinations.iter().any(|one| one.has_more_addresses)
+        && let Some(fact) = &mut fact
+    {
+        fact.more = vec!["and others".to_owned()];
+    }
+    facts.extend(fact);
     if let Some(artefact) = service.map(|service| service.artefacts.clone()).filter(|all| !all.is_empty()) {
         facts.push(Fact::new(
             "On storage",
