@@ -1,7 +1,8 @@
 //! Stories as cards: what a person asks first stands first. Pure.
 
 use super::map;
-use super::timeline::{LaneView, Scale, Stairs, ending};
+use super::stairs::Stairs;
+use super::timeline::{LaneView, Scale, ending};
 use crate::record::Severity;
 use crate::report::facts::{self, Fact};
 use crate::report::material::{Bar, Material, Story};

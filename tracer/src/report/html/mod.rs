@@ -4,6 +4,7 @@
 
 pub mod cards;
 pub mod map;
+pub mod stairs;
 pub mod tables;
 pub mod timeline;
 
