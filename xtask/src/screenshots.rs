@@ -34,12 +34,17 @@ pub fn run() -> Result<()> {
     let page = report(&directory)?;
     let images = workspace::root().join("docs/images");
     workspace::create_dir(&images)?;
+    let overview = overview_page(&directory, &page)?;
     let phone = phone_page(&directory, &page)?;
     let width = SCREENS * (PHONE.0 + BETWEEN) + BETWEEN;
     for (scheme, name) in [(1, "light"), (0, "dark")] {
-        let sizes = [(&page, "desktop", DESK), (&phone, "phone", (width, PHONE.1 + 2 * BETWEEN))];
-        for (page, device, size) in sizes {
-            let image = images.join(format!("report-{device}-{name}.png"));
+        let pictures = [
+            (&page, "desktop", DESK),
+            (&overview, "overview", DESK),
+            (&phone, "phone", (width, PHONE.1 + 2 * BETWEEN)),
+        ];
+        for (page, what, size) in pictures {
+            let image = images.join(format!("report-{what}-{name}.png"));
             photograph(&browser, page, size, scheme, &image)?;
         }
     }
@@ -64,6 +69,20 @@ fn report(directory: &Path) -> Result<PathBuf> {
     tracer.arg("--geo").arg(workspace::root().join("tests/golden/mmdb/made/xperia.mmdb"));
     shell::run(&mut tracer)?;
     Ok(page)
+}
+
+/// What stands below the findings: a window's own place on its page does not show in a picture, that of a frame does.
+fn overview_page(directory: &Path, page: &Path) -> Result<PathBuf> {
+    let text = format!(
+        "<!doctype html><meta charset=utf-8><style>:root{{color-scheme:light dark}}body{{margin:0}}\
+         iframe{{border:0;width:{}px;height:{}px;display:block}}</style><iframe src=\"{}#overview\"></iframe>",
+        DESK.0,
+        DESK.1,
+        page.display()
+    );
+    let path = directory.join("overview.html");
+    fs::write(&path, text).with_context(|| format!("write {}", path.display()))?;
+    Ok(path)
 }
 
 /// A browser's window cannot be as narrow as a phone: frames can.

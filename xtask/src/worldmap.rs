@@ -109,7 +109,7 @@ fn map(atlas: &Topology, codes: &HashMap<String, String>) -> Result<String> {
         if NOT_DRAWN.contains(&code.as_str()) {
             continue;
         }
-        countries.entry(code).or_default().add(outline);
+        countries.entry(code).or_default().add(&outline);
     }
     for (code, longitude, latitude) in POINTS {
         countries.entry(code.to_owned()).or_default().point = Some(project::project(longitude, latitude));

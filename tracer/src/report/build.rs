@@ -219,6 +219,7 @@ fn destination(row: &Row, app: usize, detail: RowDetail, services: &HashMap<&str
         transport: key.transport,
         port: Some(key.port).filter(|&port| port != 0),
         addresses: detail.addresses,
+        has_more_addresses: detail.has_more_addresses,
         is_local: detail.is_local,
         amounts: row.total,
         seen: Period { from: row.first_seen, to: row.last_seen },

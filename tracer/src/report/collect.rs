@@ -5,7 +5,7 @@ use hashbrown::HashMap;
 use lru::LruCache;
 use serde_json::Value;
 
-use super::lanes::{Gathered, Hours, Room, add_to_hour};
+use super::lanes::{Gathered, Room, Sums};
 use super::material::{Bar, Lane, Period, Tick, TickKind};
 use super::streams::Streams;
 use crate::clock::Timestamp;
@@ -42,6 +42,8 @@ pub struct Details {
 pub struct RowDetail {
     pub as_name: Option<String>,
     pub addresses: Vec<String>,
+    /// There are more of them.
+    pub has_more_addresses: bool,
     pub is_local: bool,
     /// What spoke for its service.
     pub evidence: Vec<&'static str>,
@@ -82,7 +84,7 @@ struct Track {
     booked: (AppId, RowId),
     bar: Bar,
     ticks: Vec<Tick>,
-    hours: Hours,
+    sums: Sums,
     beats: Option<Box<Beats>>,
     sent: u64,
     received: u64,
@@ -150,17 +152,15 @@ impl Watch for Collector {
 impl Collector {
     /// Everything, after the last line.
     #[must_use]
-    pub fn finish(mut self) -> (Details, Streams, Option<Period>, u64) {
+    pub fn finish(mut self) -> (Details, Streams, Option<Period>) {
         while let Some((_, track)) = self.flows.pop_lru() {
             self.hand_over(track);
         }
         let mut details = self.details;
-        let mut left_out = 0;
         for (row, gathered) in self.lanes {
-            left_out += gathered.left_out;
             details.rows.entry(row).or_default().lane = gathered.finish();
         }
-        (details, self.streams, self.period, left_out)
+        (details, self.streams, self.period)
     }
 
     fn note_app(&mut self, app: AppId, seen: &Observation<'_>) {
@@ -183,10 +183,13 @@ impl Collector {
         if detail.as_name.is_none() {
             detail.as_name = remote.at.as_name.as_deref().map(|name| visible(name).into_owned());
         }
-        if detail.addresses.len() < MOST_ADDRESSES {
+        if !detail.has_more_addresses {
             let address = remote.at.address.to_string();
             if !detail.addresses.contains(&address) {
-                detail.addresses.push(address);
+                detail.has_more_addresses = detail.addresses.len() >= MOST_ADDRESSES;
+                if !detail.has_more_addresses {
+                    detail.addresses.push(address);
+                }
             }
         }
         detail.is_local = !matches!(remote.at.scope, Scope::Global | Scope::Documentation);
@@ -216,7 +219,7 @@ impl Collector {
             self.lanes.entry(row).or_default().add(
                 track.bar,
                 track.ticks,
-                track.hours,
+                &track.sums,
                 track.is_whole,
                 &mut self.room,
             );
@@ -240,9 +243,9 @@ impl Track {
                 received: None,
             },
             ticks: Vec::new(),
-            hours: Hours::new(),
+            sums: Sums::default(),
             beats: None,
-            // What went over it before it was seen belongs to no hour.
+            // What went over it before it was seen belongs to no moment.
             sent: if has_start { 0 } else { seen.local().bytes.unwrap_or_default() },
             received: if has_start { 0 } else { seen.remote().bytes.unwrap_or_default() },
             most_ticks: MOST_OF_A_FLOW,
@@ -252,7 +255,7 @@ impl Track {
             track.tick(seen.at, TickKind::Connect);
         }
         let begun = Amounts { connections: 1, ..Amounts::default() };
-        add_to_hour(&mut track.hours, seen.at, &begun);
+        track.sums.add(seen.at, &begun);
         track
     }
 
@@ -270,7 +273,7 @@ impl Track {
         self.sent = self.sent.max(sent.unwrap_or_default());
         self.received = self.received.max(received.unwrap_or_default());
         if grown != Amounts::default() {
-            add_to_hour(&mut self.hours, seen.at, &grown);
+            self.sums.add(seen.at, &grown);
         }
         match seen.action {
             Action::Sample if grown.sent + grown.received > 0 => self.beat(seen, grown.sent + grown.received),

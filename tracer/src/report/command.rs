@@ -109,7 +109,7 @@ fn of_captures(args: &ReportArgs) -> Result<Material, Failure> {
     }
     let records = replay.judged;
     let crowded_out = collector.crowded_out;
-    let (details, streams, period, left_out) = collector.finish();
+    let (details, streams, period) = collector.finish();
     let known = Known {
         book: &replay.judge.book,
         findings: replay.judge.findings.all(),
@@ -118,11 +118,6 @@ fn of_captures(args: &ReportArgs) -> Result<Material, Failure> {
         geo: replay.geo().databases(),
     };
     let mut material = build::from_capture(&known, details, streams, period, records, Clock::wall());
-    if left_out > 0 {
-        material
-            .left_out
-            .push(format!("{left_out} connections are in no time line, because it would be too long"));
-    }
     if crowded_out > 0 {
         material.left_out.push(format!(
             "{crowded_out} connections are drawn in parts: too many were open at the same time"

@@ -6,6 +6,8 @@ use crate::text::visible;
 
 /// Hosts and addresses that are named one by one.
 const MOST_NAMED: usize = 4;
+/// Names that are compared with each other: of more, nobody needs the exact number.
+const MOST_COMPARED: usize = 2_000;
 
 /// A question and its answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,21 +35,18 @@ pub fn key_facts(material: &Material, story: &Story) -> Vec<Fact> {
         .max_by(|one, other| one.score.total_cmp(&other.score));
     let beats: u64 = destinations.iter().map(|one| one.beats).sum();
     let resets: u64 = destinations.iter().map(|one| one.resets).sum();
-    let mut more = vec![words::connections(&story.amounts)];
-    if resets > 0 {
-        more.push(format!("{} reset", words::number(resets)));
-    }
+    let mut connections = vec![words::count(story.amounts.connections, "connection", "connections")];
+    let ends = [(story.amounts.failures, "failed"), (resets, "reset")];
+    connections.extend(
+        ends.iter()
+            .filter(|(many, _)| *many > 0)
+            .map(|(many, word)| format!("{} {word}", words::number(*many))),
+    );
+    let connections = connections.join(", ");
+    let beats = if beats > 0 { words::count(beats, "beat", "beats") } else { String::new() };
     facts.push(match cadence {
-        Some(cadence) => {
-            if beats > 0 {
-                more.insert(0, words::count(beats, "beat", "beats"));
-            }
-            Fact::new("How often", words::capital(&cadence.rhythm()), vec![more.join(", ")])
-        }
-        None => {
-            let first = more.remove(0);
-            Fact::new("How often", first, vec![more.join(", ")])
-        }
+        Some(cadence) => Fact::new("How often", words::capital(&cadence.rhythm()), vec![beats, connections]),
+        None => Fact::new("How often", connections, Vec::new()),
     });
     let whole = story.amounts.sent.saturating_add(story.amounts.received);
     let uncounted: u64 = destinations.iter().map(|one| one.uncounted).sum();
@@ -93,33 +92,47 @@ pub fn facts(material: &Material, story: &Story) -> Vec<Fact> {
     let destinations = of(material, story);
     let mut facts = Vec::new();
     facts.extend(app(material, story));
-    let service = destinations.iter().find_map(|one| one.service.as_ref());
+    let mut whom: Vec<String> = Vec::new();
+    for target in destinations.iter().map(|one| one.target()) {
+        if !whom.contains(&target) && whom.len() <= MOST_COMPARED {
+            whom.push(target);
+        }
+    }
+    let service = destinations.first().and_then(|one| one.service.as_ref()).filter(|_| whom.len() == 1);
     match service {
         Some(service) => facts.extend(about_service(service)),
         None => {
-            if let Some(destination) = destinations.first() {
-                facts.push(Fact::new(
-                    "With whom",
-                    destination.target(),
-                    vec!["no service that is known".to_owned()],
-                ));
+            let mut fact = several("With whom", &whom);
+            if destinations.iter().all(|one| one.service.is_none())
+                && let Some(fact) = &mut fact
+            {
+                fact.more.push("no service that is known".to_owned());
             }
+            facts.extend(fact);
         }
     }
     facts.extend(place(&destinations));
     let mut hosts: Vec<String> = Vec::new();
     for destination in &destinations {
         let Some(host) = &destination.host else { continue };
-        let port = destination.port.map(|port| format!(", port {port}")).unwrap_or_default();
+        let port = destination.port.map(|port| format!(":{port}")).unwrap_or_default();
         hosts.push(format!("{host}{port}"));
     }
     hosts.dedup();
-    facts.extend(several("Hosts", &hosts));
+    if whom.len() == 1 {
+        facts.extend(several("Hosts", &hosts));
+    }
     let mut addresses: Vec<String> =
         destinations.iter().flat_map(|one| one.addresses.iter().cloned()).collect();
     addresses.sort();
     addresses.dedup();
-    facts.extend(several("Addresses", &addresses));
+    let mut fact = several("Addresses", &addresses);
+    if destinations.iter().any(|one| one.has_more_addresses)
+        && let Some(fact) = &mut fact
+    {
+        fact.more = vec!["and others".to_owned()];
+    }
+    facts.extend(fact);
     if let Some(artefact) = service.map(|service| service.artefacts.clone()).filter(|all| !all.is_empty()) {
         facts.push(Fact::new(
             "On storage",
@@ -140,14 +153,8 @@ fn app(material: &Material, story: &Story) -> Option<Fact> {
         (Some(false), _) => "was installed later",
         (None, _) => "",
     };
-    let uid = app.uid.map(|uid| format!("uid {uid}"));
-    more.push(
-        [Some(origin.to_owned()).filter(|text| !text.is_empty()), uid]
-            .into_iter()
-            .flatten()
-            .collect::<Vec<_>>()
-            .join("; "),
-    );
+    more.push(origin.to_owned());
+    more.extend(app.uid.map(|uid| format!("uid {uid}")));
     more.extend(app.program.clone());
     Some(Fact::new("App", app.label.clone(), more))
 }

@@ -1,4 +1,4 @@
-//! Time lines while they are gathered: one by one as long as that stays small, and in hours beside that, always. Pure.
+//! Time lines while they are gathered: one by one as long as that stays small, and in sums beside that, always. Pure.
 
 use std::collections::BTreeMap;
 
@@ -13,9 +13,10 @@ pub const MOST_TICKS: usize = 3_000;
 const MOST_IN_ALL: usize = 400_000;
 /// Connections that are kept in any case: those that findings name as evidence are the first ones.
 const FIRST_BARS: usize = 16;
-/// Hours of one time line: a quarter of a year.
-const MOST_HOURS: usize = 24 * 92;
-const HOUR_NS: u64 = 3_600_000_000_000;
+/// Slots of one time line; when there are more, each two become one.
+const MOST_SLOTS: usize = 512;
+/// Width of the first slots: a minute.
+const FIRST_SLOT_NS: u64 = 60_000_000_000;
 
 /// What is left for all time lines.
 #[derive(Debug)]
@@ -32,34 +33,55 @@ impl Default for Room {
 pub struct Gathered {
     bars: Vec<Bar>,
     ticks: Vec<Tick>,
-    hours: BTreeMap<u64, Amounts>,
+    sums: Sums,
     is_full: bool,
-    /// Connections that are in no hour.
-    pub left_out: u64,
 }
 
-/// Sums by hour (since 1970) of a flow.
-pub type Hours = Vec<(u64, Amounts)>;
+/// Amounts by slots of time, as wide as they must be to be few.
+#[derive(Clone, Debug)]
+pub struct Sums {
+    slot_ns: u64,
+    /// By number of the slot since 1970.
+    slots: BTreeMap<u64, Amounts>,
+}
 
-/// Adds to the hour of a moment.
-pub fn add_to_hour(hours: &mut Hours, at: Timestamp, added: &Amounts) {
-    let hour = at.0 / HOUR_NS;
-    match hours.last_mut() {
-        Some((last, amounts)) if *last == hour => amounts.add(added),
-        _ => hours.push((hour, *added)),
+impl Default for Sums {
+    fn default() -> Self {
+        Self { slot_ns: FIRST_SLOT_NS, slots: BTreeMap::new() }
+    }
+}
+
+impl Sums {
+    /// Adds to the slot of a moment.
+    pub fn add(&mut self, at: Timestamp, added: &Amounts) {
+        self.slots.entry(at.0 / self.slot_ns).or_default().add(added);
+        if self.slots.len() > MOST_SLOTS {
+            self.widen();
+        }
+    }
+
+    /// Adds all that others have.
+    fn merge(&mut self, other: &Self) {
+        while self.slot_ns < other.slot_ns {
+            self.widen();
+        }
+        for (slot, amounts) in &other.slots {
+            self.add(Timestamp(slot.saturating_mul(other.slot_ns)), amounts);
+        }
+    }
+
+    fn widen(&mut self) {
+        self.slot_ns = self.slot_ns.saturating_mul(2);
+        for (slot, amounts) in std::mem::take(&mut self.slots) {
+            self.slots.entry(slot / 2).or_default().add(&amounts);
+        }
     }
 }
 
 impl Gathered {
     /// Takes in a flow; `is_whole`: all its moments are there.
-    pub fn add(&mut self, bar: Bar, ticks: Vec<Tick>, hours: Hours, is_whole: bool, room: &mut Room) {
-        for (hour, amounts) in hours {
-            if self.hours.len() < MOST_HOURS || self.hours.contains_key(&hour) {
-                self.hours.entry(hour).or_default().add(&amounts);
-            } else {
-                self.left_out += amounts.connections;
-            }
-        }
+    pub fn add(&mut self, bar: Bar, ticks: Vec<Tick>, sums: &Sums, is_whole: bool, room: &mut Room) {
+        self.sums.merge(sums);
         let needed = 1 + ticks.len();
         let fits = is_whole
             && self.bars.len() < MOST_BARS
@@ -85,12 +107,10 @@ impl Gathered {
     pub fn finish(mut self) -> Lane {
         self.bars.sort_unstable_by_key(|bar| bar.seen.from);
         if self.is_full {
-            let slot = |(hour, amounts): (u64, Amounts)| (Timestamp(hour.saturating_mul(HOUR_NS)), amounts);
-            return Lane::Sums {
-                slot_ns: HOUR_NS,
-                slots: self.hours.into_iter().map(slot).collect(),
-                bars: self.bars,
-            };
+            let Sums { slot_ns, slots } = self.sums;
+            let slot = |(slot, amounts): (u64, Amounts)| (Timestamp(slot.saturating_mul(slot_ns)), amounts);
+            let slots = slots.into_iter().map(slot).collect();
+            return Lane::Sums { slot_ns, slots, bars: self.bars };
         }
         self.ticks.sort_unstable();
         if self.bars.is_empty() { Lane::Empty } else { Lane::Each { bars: self.bars, ticks: self.ticks } }
@@ -104,7 +124,7 @@ mod tests {
     use crate::report::material::{Period, TickKind};
 
     fn add(lane: &mut Gathered, number: u64, room: &mut Room) {
-        let at = Timestamp(number * HOUR_NS / 100);
+        let at = Timestamp(number * FIRST_SLOT_NS);
         let bar = Bar {
             flow: FlowRef { boot: 1, cookie: number, peer: None },
             seen: Period::at(at),
@@ -115,13 +135,13 @@ mod tests {
             sent: None,
             received: None,
         };
-        let mut hours = Hours::new();
-        add_to_hour(&mut hours, at, &Amounts { connections: 1, ..Amounts::default() });
-        lane.add(bar, vec![Tick { at, kind: TickKind::Connect }], hours, true, room);
+        let mut sums = Sums::default();
+        sums.add(at, &Amounts { connections: 1, ..Amounts::default() });
+        lane.add(bar, vec![Tick { at, kind: TickKind::Connect }], &sums, true, room);
     }
 
     #[test]
-    fn few_connections_are_kept_one_by_one_and_many_in_hours() {
+    fn few_connections_are_kept_one_by_one_and_many_in_few_slots() {
         let mut room = Room::default();
         let mut lane = Gathered::default();
         (0..500).for_each(|number| add(&mut lane, number, &mut room));
@@ -130,8 +150,8 @@ mod tests {
         assert!(
             matches!(lane.finish(), Lane::Each { bars, ticks } if bars.len() == 500 && ticks.len() == 500)
         );
-        let Lane::Sums { slots, bars, .. } = many.finish() else { panic!("too many") };
-        assert_eq!((slots.len(), bars.len()), (50, FIRST_BARS));
+        let Lane::Sums { slots, bars, slot_ns } = many.finish() else { panic!("too many") };
+        assert_eq!((slots.len(), bars.len(), slot_ns), (313, FIRST_BARS, 16 * FIRST_SLOT_NS));
         assert_eq!(slots.iter().map(|(_, amounts)| amounts.connections).sum::<u64>(), 5_000);
         assert_eq!(room.0, MOST_IN_ALL - 1_000 - FIRST_BARS, "room that is not needed is given back");
     }

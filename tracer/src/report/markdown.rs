@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::facts::{self, Fact};
-use super::html::cards::severity_word;
+use super::html::cards::{MOST_STORIES, severity_word};
 use super::html::timeline::ending;
 use super::html::{geo, tables};
 use super::material::{Bar, Material, Story};
@@ -30,8 +30,15 @@ pub fn render(material: &Material) -> String {
             ),
         );
     }
-    for (story, number) in material.stories.iter().zip(1_u32..) {
+    for (story, number) in material.stories.iter().take(MOST_STORIES).zip(1_u32..) {
         self::story(&mut out, material, story, number);
+    }
+    let more = material.stories.len().saturating_sub(MOST_STORIES);
+    if more > 0 {
+        line(
+            &mut out,
+            format_args!("{more} more findings, none of them more severe than these, are left out.\n"),
+        );
     }
     line(&mut out, format_args!("## Overview\n"));
     for figure in overview::figures(material) {

@@ -102,6 +102,8 @@ pub struct Destination {
     pub port: Option<u16>,
     /// The first ones that were seen.
     pub addresses: Vec<String>,
+    /// There are more of them.
+    pub has_more_addresses: bool,
     /// It is on the network around this machine: no country is to be expected.
     pub is_local: bool,
     pub amounts: Amounts,

@@ -1,6 +1,6 @@
 //! Findings put together to stories: what several rules say about one app and one destination is told once. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use hashbrown::HashMap;
 
@@ -30,20 +30,40 @@ enum With {
     Service(String),
     Name(String),
     Network(Option<u32>, Option<&'static str>),
+    /// All that an app does with a country.
+    Country(&'static str),
     /// All that an app does.
     Anybody,
     /// The book has the app or the destination no more.
     Forgotten(String),
 }
 
-/// Rules about all that an app does: where its findings were noticed last says nothing.
-const ABOUT_APPS: [&str; 2] = ["unusual-volume", "on-behalf-of"];
+/// Fields that say whom a connection went to.
+const WHOM: [&str; 6] = [
+    "destination.service.id",
+    "destination.registered_domain",
+    "destination.domain",
+    "destination.as.number",
+    "destination.ip",
+    "destination.as.organization.name",
+];
+
+/// Findings of each story.
+type Groups<'a> = BTreeMap<(Option<usize>, With), Vec<&'a Finding>>;
 
 /// All stories; marks apps and destinations with how severe they are.
 pub fn stories(parts: &Parts<'_>, apps: &mut [App], destinations: &mut [Destination]) -> Vec<Story> {
-    let mut groups: BTreeMap<(Option<usize>, With), Vec<&Finding>> = BTreeMap::new();
+    let mut groups: Groups<'_> = BTreeMap::new();
+    let mut about_countries = Vec::new();
     for finding in parts.known.findings.iter().filter(|finding| finding.count > 0) {
-        groups.entry(group(parts, finding, destinations)).or_default().push(finding);
+        match group(parts, finding, destinations) {
+            (Some(app), With::Country(country)) => about_countries.push((app, country, finding)),
+            group => groups.entry(group).or_default().push(finding),
+        }
+    }
+    for (app, country, finding) in about_countries {
+        let with = with_whom_there(app, country, &groups, apps, destinations);
+        groups.entry((Some(app), with)).or_default().push(finding);
     }
     let mut stories: Vec<Story> = groups
         .into_iter()
@@ -70,11 +90,40 @@ fn group(parts: &Parts<'_>, finding: &Finding, destinations: &[Destination]) -> 
     let forgotten = || (None, With::Forgotten(finding.key.to_string()));
     let Some((app, row)) = finding.booked else { return forgotten() };
     let Some(&app) = parts.app_numbers.get(&app) else { return forgotten() };
-    if ABOUT_APPS.contains(&&*finding.rule) {
-        return (Some(app), With::Anybody);
-    }
     let destination = parts.row_numbers.get(&row).and_then(|&number| destinations.get(number));
-    (Some(app), destination.map_or_else(|| With::Forgotten(finding.key.to_string()), with))
+    let Some(destination) = destination else { return (Some(app), With::Forgotten(finding.key.to_string())) };
+    // Where a finding was noticed last says something only if all its connections went there.
+    let (mut is_about_whom, mut is_about_where) = (false, false);
+    for field in parts.known.expectations.rules.key_of(&finding.rule) {
+        is_about_whom |= WHOM.contains(&field);
+        is_about_where |= field == "destination.geo.country_iso_code";
+    }
+    match destination.country.filter(|_| is_about_where) {
+        _ if is_about_whom => (Some(app), with(destination)),
+        Some(country) => (Some(app), With::Country(country.code)),
+        None => (Some(app), With::Anybody),
+    }
+}
+
+/// Whom a finding about an app and a country is told with: the one story that there is of these, or the one whom the app talks
+/// to there; else it is a story of its own.
+fn with_whom_there(
+    app: usize,
+    country: &'static str,
+    groups: &Groups<'_>,
+    apps: &[App],
+    destinations: &[Destination],
+) -> With {
+    let of_app = apps.get(app).map(|app| app.destinations.as_slice()).unwrap_or_default();
+    let there = of_app.iter().filter_map(|&number| destinations.get(number));
+    let there = there.filter(|one| !one.is_incoming() && one.country.is_some_and(|it| it.code == country));
+    let whom: BTreeSet<With> = there.map(with).collect();
+    let mut told = whom.iter().filter(|with| groups.contains_key(&(Some(app), (*with).clone())));
+    match (told.next(), told.next(), whom.first()) {
+        (Some(one), None, _) => one.clone(),
+        (None, _, Some(only)) if whom.len() == 1 => only.clone(),
+        _ => With::Country(country),
+    }
 }
 
 fn with(destination: &Destination) -> With {
@@ -100,7 +149,13 @@ fn story(
     let app_of = app.and_then(|number| apps.get(number));
     let of_app = app_of.map(|app| app.destinations.as_slice()).unwrap_or_default();
     let is_meant = |number: &&usize| {
-        *with == With::Anybody || destinations.get(**number).is_some_and(|one| self::with(one) == *with)
+        destinations.get(**number).is_some_and(|one| match with {
+            With::Anybody => true,
+            With::Country(code) => {
+                !one.is_incoming() && one.country.is_some_and(|country| country.code == *code)
+            }
+            with => self::with(one) == *with,
+        })
     };
     let about: Vec<usize> = of_app.iter().filter(is_meant).copied().collect();
     let of_story: Vec<&Destination> = about.iter().filter_map(|&number| destinations.get(number)).collect();
@@ -193,6 +248,10 @@ fn headline(
     };
     let target = match with {
         With::Name(name) => name.clone(),
+        With::Country(_) => {
+            let whom: BTreeSet<String> = destinations.iter().map(|one| one.target()).collect();
+            words::count(u64::try_from(whom.len()).unwrap_or_default(), "destination", "destinations")
+        }
         _ => destinations.first().map(|destination| destination.target()).unwrap_or_default(),
     };
     let mut places: Vec<&str> = Vec::new();

@@ -22,7 +22,7 @@ pub struct Outline {
 
 impl Outline {
     /// Takes in another part of the same country.
-    pub fn add(&mut self, part: Self) {
+    pub fn add(&mut self, part: &Self) {
         self.path.push_str(&part.path);
         if part.area > self.area || self.point.is_none() {
             (self.area, self.point) = (part.area, part.point);
@@ -38,7 +38,7 @@ pub fn outline(atlas: &Topology, shape: &Shape) -> Outline {
             let points: Vec<Point> = part.into_iter().map(project_unwrapped).collect();
             let (area, middle) = area_and_middle(&points);
             let path = if area < LEAST_RING { String::new() } else { path(&points) };
-            whole.add(Outline { point: middle, area, path });
+            whole.add(&Outline { point: middle, area, path });
         }
     }
     whole

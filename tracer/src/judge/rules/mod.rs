@@ -129,6 +129,12 @@ impl Rules {
         &self.rules
     }
 
+    /// Names of the fields that tell findings of a rule apart.
+    pub fn key_of(&self, id: &str) -> impl Iterator<Item = &str> {
+        let rule = self.rules.iter().find(|rule| &*rule.id == id);
+        rule.into_iter().flat_map(|rule| &rule.key).map(Field::name)
+    }
+
     /// How many are in force.
     #[must_use]
     pub fn enabled(&self) -> usize {

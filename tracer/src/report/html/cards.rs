@@ -1,7 +1,8 @@
 //! Stories as cards: what a person asks first stands first. Pure.
 
 use super::map;
-use super::timeline::{LaneView, Scale, Stairs, ending};
+use super::stairs::Stairs;
+use super::timeline::{LaneView, Scale, ending};
 use crate::record::Severity;
 use crate::report::facts::{self, Fact};
 use crate::report::material::{Bar, Material, Story};
@@ -9,6 +10,10 @@ use crate::report::words;
 
 /// Destinations of a story that are drawn.
 const MOST_LANES: usize = 6;
+/// Stories on the page, and in Markdown.
+pub const MOST_STORIES: usize = 200;
+/// Stories that are told at length, however little severe they are.
+const MOST_WHOLE: usize = 10;
 /// Stories with their evidence unfolded.
 const MOST_OPEN: usize = 3;
 /// Ids of connections of which nothing else was kept.
@@ -23,6 +28,8 @@ pub struct Card {
     pub is_acknowledged: bool,
     /// Its evidence is unfolded.
     pub is_open: bool,
+    /// More than its headline and its key facts is folded away.
+    pub is_compact: bool,
     pub headline: String,
     /// Since when, how often, how much.
     pub key_facts: Vec<Fact>,
@@ -64,7 +71,13 @@ pub struct EvidenceRow {
 /// All cards.
 #[must_use]
 pub fn cards(material: &Material, scale: Option<&Scale>) -> Vec<Card> {
-    material.stories.iter().zip(1..).map(|(story, number)| card(material, story, number, scale)).collect()
+    material
+        .stories
+        .iter()
+        .take(MOST_STORIES)
+        .zip(1..)
+        .map(|(story, number)| card(material, story, number, scale))
+        .collect()
 }
 
 fn card(material: &Material, story: &Story, number: usize, scale: Option<&Scale>) -> Card {
@@ -93,6 +106,7 @@ fn card(material: &Material, story: &Story, number: usize, scale: Option<&Scale>
         class: map::class(Some(story.severity)),
         is_acknowledged: story.is_acknowledged,
         is_open: number <= MOST_OPEN,
+        is_compact: number > MOST_WHOLE && story.severity < Severity::Medium,
         headline: story.headline.clone(),
         key_facts: facts::key_facts(material, story),
         facts: facts::facts(material, story),

@@ -94,7 +94,7 @@ pub fn map(material: &Material) -> MapView {
             }
         }
     }
-    let most = material.countries.iter().map(|total| weight(total)).fold(1e-9, f64::max);
+    let most = material.countries.iter().map(weight).fold(1e-9, f64::max);
     let home = material.home.first().and_then(|home| worldmap::land(home.code));
     let mut placed: Vec<(Land, f64, &'static str)> = Vec::new();
     for total in &material.countries {

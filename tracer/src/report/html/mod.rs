@@ -4,6 +4,7 @@
 
 pub mod cards;
 pub mod map;
+pub mod stairs;
 pub mod tables;
 pub mod timeline;
 
@@ -36,6 +37,7 @@ struct Page {
     gaps: Vec<String>,
     figures: Vec<overview::Figure>,
     cards: Vec<Card>,
+    more_cards: usize,
     has_scale: bool,
     axis: Vec<AxisMark>,
     gap_spans: Vec<Span>,
@@ -82,6 +84,7 @@ pub fn render(material: &Material) -> Result<String, askama::Error> {
         gaps: overview::gaps(material),
         figures: overview::figures(material),
         cards: cards::cards(material, scale.as_ref()),
+        more_cards: more(material.stories.len(), cards::MOST_STORIES),
         has_scale: scale.is_some(),
         map: map::map(material),
         has_map: !material.countries.is_empty(),

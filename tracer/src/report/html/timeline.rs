@@ -73,29 +73,6 @@ pub struct LaneView {
     pub columns: Vec<Column>,
 }
 
-/// Time between one beat and the next.
-#[derive(Clone, Debug)]
-pub struct Stairs {
-    pub steps: Vec<Step>,
-    pub levels: Vec<Level>,
-    pub words: String,
-}
-
-#[derive(Clone, Debug)]
-pub struct Step {
-    pub x1: String,
-    pub x2: String,
-    pub y: String,
-    pub title: String,
-}
-
-#[derive(Clone, Debug)]
-pub struct Level {
-    pub y: String,
-    pub text_y: String,
-    pub text: String,
-}
-
 impl Scale {
     /// `period`: what is drawn.
     #[must_use]
@@ -117,7 +94,9 @@ impl Scale {
         0.6 + self.period.share(at) * 98.8
     }
 
-    fn x(&self, at: Timestamp) -> String {
+    /// Where a moment is, in hundredths of the width.
+    #[must_use]
+    pub fn x(&self, at: Timestamp) -> String {
         short(self.place(at))
     }
 
@@ -278,52 +257,6 @@ impl Scale {
         }
         columns
     }
-
-    /// How the time between beats goes; `None`: there is nothing to see.
-    #[must_use]
-    pub fn stairs(&self, destination: &Destination) -> Option<Stairs> {
-        const HEIGHT: f64 = 56.0;
-        const TOP: f64 = 20.0;
-        let Lane::Each { ticks, .. } = &destination.lane else { return None };
-        let intervals = intervals(ticks);
-        destination.cadence?;
-        if intervals.len() < 4 {
-            return None;
-        }
-        let longest = intervals.iter().map(|interval| interval.milliseconds()).max()?.max(1);
-        let shortest = intervals.iter().map(|interval| interval.milliseconds()).min()?;
-        #[allow(clippy::cast_precision_loss, reason = "a place on paper")]
-        let y = |milliseconds: u64| TOP + HEIGHT * (1.0 - milliseconds as f64 / longest as f64);
-        let step = |interval: &Period| Step {
-            x1: self.x(interval.from),
-            x2: self.x(interval.to),
-            y: short(y(interval.milliseconds())),
-            title: format!(
-                "{} until {}",
-                words::time(interval.milliseconds()),
-                words::clock_with_seconds(interval.to)
-            ),
-        };
-        let level = |milliseconds: u64, below: bool| Level {
-            y: short(y(milliseconds)),
-            text_y: short(y(milliseconds) + if below { 13.0 } else { -5.0 }),
-            text: words::time(milliseconds),
-        };
-        let mut levels = vec![level(longest, false)];
-        if y(shortest) - y(longest) > 12.0 {
-            levels.push(level(shortest, true));
-        }
-        Some(Stairs {
-            steps: intervals.iter().map(step).collect(),
-            levels,
-            words: format!(
-                "Time between beats: from {} to {}, {} in all",
-                words::time(shortest),
-                words::time(longest),
-                words::count(u64::try_from(intervals.len()).unwrap_or_default(), "interval", "intervals")
-            ),
-        })
-    }
 }
 
 /// Puts what happened with `other` to what happened with `known`; gives it back where that cannot be.
@@ -347,36 +280,6 @@ fn merge(known: &mut Destination, other: &Destination) -> Option<Destination> {
         (Some(host), Some(_)) => Some(format!("{host} and others")),
     };
     None
-}
-
-/// From each beat to the next one; across connections only where these are the beats.
-fn intervals(ticks: &[Tick]) -> Vec<Period> {
-    const BURST_MS: u64 = 3_000;
-    const MOST: usize = 600;
-    let beats = ticks.iter().filter(|tick| tick.kind == TickKind::Beat).count();
-    let connects_are_beats = beats < 4;
-    let mut intervals = Vec::new();
-    let mut last: Option<Timestamp> = None;
-    for tick in ticks {
-        let goes_on = match tick.kind {
-            TickKind::Beat => true,
-            TickKind::Connect => connects_are_beats,
-            TickKind::Failed | TickKind::Reset => {
-                last = None;
-                continue;
-            }
-        };
-        if let Some(from) = last.filter(|_| goes_on) {
-            let interval = Period { from, to: tick.at };
-            if interval.milliseconds() <= BURST_MS {
-                continue;
-            }
-            intervals.push(interval);
-        }
-        last = Some(tick.at);
-    }
-    intervals.truncate(MOST);
-    intervals
 }
 
 /// A column's height before scaling: few bytes are to be seen beside many.
@@ -473,25 +376,6 @@ mod tests {
         for length in [0, 1, 59, 3_000, 90_000, 5_000_000, 900_000_000] {
             assert!(Scale::new(period(1000, 1000 + length), &[]).axis.len() <= 12, "{length}");
         }
-    }
-
-    #[test]
-    fn steps_are_the_time_between_beats_and_begin_anew_after_a_reset() {
-        let tick = |second: u64, kind| Tick { at: Timestamp(second * SECOND), kind };
-        let ticks = [
-            tick(0, TickKind::Connect),
-            tick(1, TickKind::Beat),
-            tick(180, TickKind::Beat),
-            tick(360, TickKind::Beat),
-            tick(660, TickKind::Beat),
-            tick(700, TickKind::Reset),
-            tick(703, TickKind::Failed),
-            tick(733, TickKind::Connect),
-            tick(913, TickKind::Beat),
-        ];
-        let seconds: Vec<u64> =
-            intervals(&ticks).iter().map(|interval| interval.milliseconds() / 1000).collect();
-        assert_eq!(seconds, [180, 180, 300, 180]);
     }
 
     #[test]
