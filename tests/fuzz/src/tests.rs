@@ -3,20 +3,24 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::{apps, beats, dns, event, first_bytes, geo, http, memory, quic, resolver, tls};
+use crate::{
+    apps, beats, dns, event, expectations, first_bytes, geo, http, memory, quic, replay, resolver, tls,
+};
 
 type Check = fn(&[u8]);
 
-const CHECKS: [(&str, Check); 11] = [
+const CHECKS: [(&str, Check); 13] = [
     ("apps", apps::check),
     ("beats", beats::check),
     ("dns", dns::check),
     ("event", event::check),
+    ("expectations", expectations::check),
     ("first_bytes", first_bytes::check),
     ("geo", geo::check),
     ("http", http::check),
     ("quic", quic::check),
     ("quic_sealed", quic::check_sealed),
+    ("replay", replay::check),
     ("resolver", resolver::check),
     ("tls", tls::check),
 ];

@@ -1,0 +1,5 @@
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| tracer_fuzz::memory::bounded(
+    || tracer_fuzz::expectations::check(bytes)
+));
