@@ -135,9 +135,10 @@ fn a_capture_with_lines_missing_says_so_first_and_the_story_stands() {
     kept.push("this is no record");
     let page = report_of(&kept.join("\n"), &[]);
     let text = seen(&page);
-    let loss = text.find(&format!("{missing} records that are missing in the capture")).expect(&text);
-    assert!(text.contains("1 lines of the capture that are no records"), "{text}");
+    let loss = text.find("Records that are missing in the capture").expect(&text);
+    assert!(text.contains("Lines of the capture that are no records: 1"), "{text}");
     assert!(text.contains("ends without its last record"), "{text}");
+    assert!(text.contains(&format!("as gaps in their numbers show: {missing}")), "{text}");
     assert!(loss < text.find("keeps a connection to Baidu Push").unwrap(), "loss stands first");
     assert!(page.contains("class=\"gap\""));
 }

@@ -69,7 +69,7 @@ fn since(material: &Material, story: &Story) -> Fact {
     let first = destinations_start_before(material, story);
     if first {
         more.push("was going on before the watch began".to_owned());
-    } else if days > 0 {
+    } else if days > 1 {
         more.push(format!("over {}", words::count(days, "day", "days")));
     }
     let answer = words::moment(story.seen.from);

@@ -146,12 +146,21 @@ fn countries(out: &mut String, material: &Material) {
     if material.countries.is_empty() {
         return;
     }
-    line(out, format_args!("\n## Where to\n\n| Country | Moved | Connections | Apps |\n|---|---:|---|---|"));
+    line(
+        out,
+        format_args!("\n## Where to\n\n| Country | Moved | Connections | Apps |\n|---|---:|---:|---:|"),
+    );
     for row in tables::country_rows(material) {
         let home = if row.is_home { " (home)" } else { "" };
         line(
             out,
-            format_args!("| {}{home} | {} | {} | {} |", text(row.name), row.bytes, row.connections, row.apps),
+            format_args!(
+                "| {}{home} | {} | {} | {} |",
+                text(row.name),
+                row.bytes,
+                words::number(row.connections),
+                row.apps
+            ),
         );
     }
 }

@@ -5,7 +5,7 @@ use super::words;
 use crate::record::Severity;
 
 /// Gaps that are told one by one.
-const MOST_GAPS: usize = 12;
+const MOST_GAPS: usize = 5;
 
 /// A figure with its word.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,7 +91,11 @@ pub fn notices(material: &Material) -> Vec<String> {
 /// What was lost.
 #[must_use]
 pub fn losses(material: &Material) -> Vec<String> {
-    material.losses.iter().map(|loss| format!("{} {}", words::number(loss.count), loss.what)).collect()
+    material
+        .losses
+        .iter()
+        .map(|loss| format!("{}: {}", words::capital(&loss.what), words::number(loss.count)))
+        .collect()
 }
 
 /// Where records are missing.
@@ -104,12 +108,17 @@ pub fn gaps(material: &Material) -> Vec<String> {
         .map(|gap| {
             let records = words::count(gap.records, "record", "records");
             let (from, to) = (gap.period.from, gap.period.to);
-            format!("{} to {}: {records}", words::moment(from), words::clock_with_seconds(to))
+            let to = if words::date(from) == words::date(to) {
+                words::clock_with_seconds(to)
+            } else {
+                words::moment(to)
+            };
+            format!("{} to {to}: {records}", words::moment(from))
         })
         .collect();
     let more = material.gaps.len().saturating_sub(MOST_GAPS);
     if more > 0 {
-        gaps.push(format!("and {more} more gaps"));
+        gaps.push(format!("and {more} more"));
     }
     gaps
 }

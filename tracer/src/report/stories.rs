@@ -260,7 +260,11 @@ fn headline(
             places.push(country.name);
         }
     }
-    places.truncate(3);
+    let more = format!("{} more countries", places.len().saturating_sub(2));
+    if places.len() > 3 {
+        places.truncate(2);
+        places.push(&more);
+    }
     if places.is_empty() {
         format!("{who} {verb} {target}")
     } else {

@@ -159,12 +159,11 @@ fn loss_is_said_at_the_top() {
     material.gaps =
         vec![Gap { period: Period { from: Timestamp(BEGIN), to: Timestamp(BEGIN + DAY / 2) }, records: 3 }];
     let page = html::render(&material).unwrap();
-    let (loss, findings) =
-        (page.find("1,234 events that found").unwrap(), page.find("id=\"findings\"").unwrap());
+    let (loss, findings) = (page.find("buffer full: 1,234").unwrap(), page.find("id=\"findings\"").unwrap());
     assert!(loss < findings, "before the findings");
     assert!(page.contains("class=\"gap\""));
     let text = markdown::render(&material);
-    assert!(text.contains("> **Something is missing here.**") && text.contains("> - 1,234 events"));
+    assert!(text.contains("> **Something is missing here.**") && text.contains("buffer full: 1,234"));
 }
 
 #[test]

@@ -9,8 +9,10 @@ use crate::report::words;
 use crate::report::worldmap::{self, HEIGHT, Land, WIDTH};
 
 /// Radius of the smallest and of the largest figure, pixels.
-const SMALLEST: f64 = 4.0;
-const LARGEST: f64 = 15.0;
+const SMALLEST: f64 = 3.5;
+const LARGEST: f64 = 14.0;
+/// Ways from home: to those where most went. More are a tangle.
+const MOST_WAYS: usize = 12;
 /// Widths, in pixels, that names are laid out for.
 const WIDE: f64 = 680.0;
 const NARROW: f64 = 330.0;
@@ -102,7 +104,7 @@ pub fn map(material: &Material) -> MapView {
         let radius = SMALLEST + (LARGEST - SMALLEST) * weight(total) / most;
         view.dots.push(dot(&land, radius, total));
         placed.push((land, radius, total.country.name));
-        if let Some(home) = home.filter(|_| !total.is_home) {
+        if let Some(home) = home.filter(|_| !total.is_home && view.ways.len() < MOST_WAYS) {
             view.ways.push(Way { path: way(&home, &land), class: class(total.severity) });
         }
     }
@@ -217,10 +219,10 @@ impl Box4 {
     }
 }
 
-/// A figure's size before scaling: its area goes with the logarithm of what went there.
+/// A figure's size before scaling: so that little can be seen beside much.
 #[allow(clippy::cast_precision_loss, reason = "a size on paper")]
 fn weight(total: &CountryTotal) -> f64 {
-    (1.0 + total.amounts.connections as f64 + bytes(&total.amounts) as f64 / 100.0).ln().sqrt()
+    (total.amounts.connections as f64 * 100.0 + bytes(&total.amounts) as f64).powf(0.3)
 }
 
 fn summary(material: &Material) -> String {

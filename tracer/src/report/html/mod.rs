@@ -44,6 +44,7 @@ struct Page {
     map: MapView,
     has_map: bool,
     countries: Vec<CountryRow>,
+    more_countries: Vec<CountryRow>,
     matrix: Matrix,
     more_apps: usize,
     app_lanes: Vec<AppLanes>,
@@ -71,6 +72,7 @@ struct SourceView {
 /// Never for what a report holds; a template's own errors are passed on.
 pub fn render(material: &Material) -> Result<String, askama::Error> {
     let scale = material.period.map(|period| Scale::new(period, &material.gaps));
+    let mut countries = tables::country_rows(material);
     let more = |all: usize, shown: usize| all.saturating_sub(shown);
     let page = Page {
         title: material.title.clone(),
@@ -88,7 +90,8 @@ pub fn render(material: &Material) -> Result<String, askama::Error> {
         has_scale: scale.is_some(),
         map: map::map(material),
         has_map: !material.countries.is_empty(),
-        countries: tables::country_rows(material),
+        more_countries: countries.split_off(countries.len().min(tables::MOST_COUNTRIES)),
+        countries,
         matrix: tables::matrix(material),
         more_apps: more(material.apps.len(), tables::MOST_APPS),
         app_lanes: scale.as_ref().map(|scale| tables::app_lanes(material, scale)).unwrap_or_default(),

@@ -12,6 +12,8 @@ use crate::report::words;
 pub const MOST_APPS: usize = 60;
 pub const MOST_COLUMNS: usize = 10;
 pub const MOST_ROWS: usize = 1_500;
+/// Countries in the table beside the map; the others are a list.
+pub const MOST_COUNTRIES: usize = 10;
 /// Apps with time lines, and time lines of one app.
 pub const MOST_TIMED_APPS: usize = 30;
 pub const MOST_TIMED_ROWS: usize = 12;
@@ -79,9 +81,9 @@ pub struct CountryRow {
     pub name: &'static str,
     pub is_home: bool,
     pub class: &'static str,
-    pub connections: String,
+    pub connections: u64,
     pub bytes: String,
-    pub apps: String,
+    pub apps: usize,
     /// Hundredths of the most.
     pub share: String,
 }
@@ -269,12 +271,12 @@ pub fn country_rows(material: &Material) -> Vec<CountryRow> {
         name: total.country.name,
         is_home: total.is_home,
         class: if total.is_home && total.severity.is_none() { "home" } else { class(total.severity) },
-        connections: words::count(total.amounts.connections, "connection", "connections"),
+        connections: total.amounts.connections,
         bytes: match bytes(&total.amounts) {
             0 => String::new(),
             bytes => words::bytes(bytes),
         },
-        apps: words::count(u64::try_from(total.apps).unwrap_or_default(), "app", "apps"),
+        apps: total.apps,
         share: super::timeline::short((bytes(&total.amounts) as f64 / most * 100.0).max(1.0)),
     };
     material.countries.iter().map(row).collect()
