@@ -224,12 +224,18 @@ pub struct AppsArgs {
 #[derive(Debug, Args)]
 pub struct ReplayArgs {
     /// Recorded streams, in the order in which they were recorded; `-` is standard input.
-    #[arg(required = true, value_name = "FILE")]
+    #[arg(required_unless_present = "diff", value_name = "FILE")]
     pub files: Vec<PathBuf>,
+    /// Instead of records, say what is new, gone or changed from one capture to the other.
+    #[arg(long, num_args = 2, value_names = ["BEFORE", "AFTER"], conflicts_with_all = ["files", "events"])]
+    pub diff: Vec<PathBuf>,
+    /// The differences as JSON lines.
+    #[arg(long)]
+    pub json: bool,
     /// Only records with these actions, e.g. `alert`.
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub events: Vec<EventArg>,
-    /// Write records to this file instead of standard output.
+    /// Write to this file instead of standard output.
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,
     /// How long a finding that goes on is not told again; else what each stream says, else 24h.

@@ -35,6 +35,20 @@ pub fn printable_within(bytes: &[u8], max: usize) -> Cow<'_, str> {
     }
 }
 
+/// Text that should be in the printable form already, as that of a record, but comes from a file that anybody may have written:
+/// what acts on a terminal is escaped, backslashes stay as they are.
+#[must_use]
+pub fn harmless(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(hidden) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        if c == '\\' { out.push(c) } else { write_char(&mut out, c) }
+    }
+    Cow::Owned(out)
+}
+
 /// `bytes` as text when no escape is needed.
 fn plain(bytes: &[u8]) -> Option<&str> {
     if bytes.iter().all(|&b| matches!(b, b' '..=b'~') && b != b'\\') {
@@ -147,6 +161,12 @@ mod tests {
         for code in (0..=0x10_ffff).filter_map(char::from_u32).filter(|c| c.is_control()) {
             assert!(!printable(code.to_string().as_bytes()).contains(code), "{code:?}");
         }
+    }
+
+    #[test]
+    fn what_is_in_the_form_already_is_not_escaped_again() {
+        assert_eq!(harmless(r"a\x1b\\b"), r"a\x1b\\b");
+        assert_eq!(harmless("a\\x\x1b[2J\u{202e}b\n"), r"a\x\x1b[2J\u{202e}b\x0a");
     }
 
     #[test]

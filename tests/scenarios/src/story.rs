@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use tracer::clock::BootTime;
-use tracer::event::{Counters, Ending, Event, Existing, Ready, ResolverCopy, Tuple, What};
+use tracer::event::{Counters, Ending, Event, Existing, Fin, Ready, ResolverCopy, Tuple, What};
 use tracer::record::Transport;
 use tracer_ebpf::abi::{
     Identity, KNOWN_EXEC, KNOWN_OWNER, KNOWN_START, KNOWN_TASK, KNOWN_TASK_UID, tcp_state,
@@ -157,8 +157,8 @@ impl Story {
             segs_in: moved.segments,
             segs_out: moved.segments + 2,
             retransmits: 0,
-            error,
-            fin: None,
+            error: Some(error.unwrap_or_default()),
+            fin: Some(Fin { received: fin == 1, acked: fin == 1 }),
             old_state: if error.is_some() { tcp_state::ESTABLISHED } else { tcp_state::LAST_ACK },
         };
         let (cookie, tuple) = (open.cookie, open.tuple);

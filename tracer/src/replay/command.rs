@@ -26,11 +26,15 @@ const TOLD: usize = 5;
 /// # Errors
 /// When a file cannot be read, an input file is bad, or the output does not take it.
 pub fn replay(args: &ReplayArgs) -> Result<(), Failure> {
-    let (expectations, warnings) = commands::expectations(&args.judge)?;
-    let geo = commands::load_geo(&args.data)?;
-    commands::warn(&warnings);
-    let wanted = Wanted { actions: config::replayed_actions(&args.events) };
-    let mut replay = Replay::new(judge(expectations, args), geo, given(args), wanted);
+    if let [before, after] = &args.diff[..] {
+        return super::diff::diff(args, before, after);
+    }
+    if args.json {
+        return Err(Failure::usage(
+            "--json: for differences only (--diff BEFORE AFTER); records are JSON lines",
+        ));
+    }
+    let mut replay = begin(args)?;
     let mut out = commands::open_output(args.output.as_deref())?;
     let mut broken = 0;
     for path in &args.files {
@@ -52,6 +56,15 @@ pub fn replay(args: &ReplayArgs) -> Result<(), Failure> {
     Ok(())
 }
 
+/// A replay as the user wants it.
+pub(super) fn begin(args: &ReplayArgs) -> Result<Replay, Failure> {
+    let (expectations, warnings) = commands::expectations(&args.judge)?;
+    let geo = commands::load_geo(&args.data)?;
+    commands::warn(&warnings);
+    let wanted = Wanted { actions: config::replayed_actions(&args.events) };
+    Ok(Replay::new(judge(expectations, args), geo, given(args), wanted))
+}
+
 fn given(args: &ReplayArgs) -> Given {
     Given {
         home: !args.judge.home.is_empty(),
@@ -66,7 +79,8 @@ fn judge(expectations: Expectations, args: &ReplayArgs) -> Judge {
     judge
 }
 
-fn read_file(path: &Path, replay: &mut Replay, out: &mut impl Write) -> Result<usize, Failure> {
+/// Judges a file, and writes what comes of it; tells how many lines were no records.
+pub(super) fn read_file(path: &Path, replay: &mut Replay, out: &mut impl Write) -> Result<usize, Failure> {
     let name = path.display();
     let failed = |error: io::Error| Failure::usage(format!("{name}: could not be read: {error}"));
     let file: Box<dyn Read> = if path == Path::new("-") {

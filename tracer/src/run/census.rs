@@ -22,7 +22,8 @@ impl Census {
     /// Reads the list now.
     #[must_use]
     pub fn take() -> Self {
-        Self { taken: Clock::boot(), snapshot: snapshot::take() }
+        let taken = Clock::boot();
+        Self { taken, snapshot: snapshot::take(taken) }
     }
 }
 

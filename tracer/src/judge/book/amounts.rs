@@ -29,7 +29,8 @@ impl Amounts {
         }
     }
 
-    pub(super) fn add(&mut self, more: &Self) {
+    /// Adds what came since.
+    pub fn add(&mut self, more: &Self) {
         self.connections = self.connections.saturating_add(more.connections);
         self.failures = self.failures.saturating_add(more.failures);
         self.sent = self.sent.saturating_add(more.sent);

@@ -7,11 +7,12 @@ use std::fs::File;
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use tracer_ebpf::abi::{Identity, KNOWN_OWNER, tcp_state};
 
-use crate::clock::BootTime;
+use crate::clock::{BootTime, Clock};
 use crate::enrich::process::{Holder, holders};
 use crate::event::{Counters, Event, Existing, FlowKey, Tuple, What};
 use crate::flow::end::direction_of;
@@ -47,13 +48,13 @@ pub struct Snapshot {
     pub failure: Option<String>,
 }
 
-/// Lists the sockets of every network namespace that a process lives in.
+/// Lists the sockets of every network namespace that a process lives in. `taken`: now; silences are told as of then.
 #[must_use]
-pub fn take() -> Snapshot {
+pub fn take(taken: BootTime) -> Snapshot {
     // In a thread of its own: it moves from namespace to namespace and ends.
     let walk = std::thread::Builder::new()
         .name("snapshot".to_owned())
-        .spawn(|| walk(namespaces(Path::new("/proc"))));
+        .spawn(move || walk(namespaces(Path::new("/proc")), taken));
     let failed = |why: String| Snapshot { failure: Some(why), ..Snapshot::default() };
     match walk {
         Ok(thread) => thread.join().unwrap_or_else(|_| failed("the snapshot thread panicked".to_owned())),
@@ -61,13 +62,16 @@ pub fn take() -> Snapshot {
     }
 }
 
-fn walk(namespaces: BTreeMap<u32, File>) -> Snapshot {
+fn walk(namespaces: BTreeMap<u32, File>, taken: BootTime) -> Snapshot {
     let mut snapshot = Snapshot::default();
     let all = namespaces.len();
     let mut first_failure = None;
     for (inode, namespace) in namespaces {
+        // To get here took its time, and on a slow machine much of it.
+        let since = Clock::boot().since(taken);
         match look(inode, &namespace) {
-            Ok(sockets) => {
+            Ok(mut sockets) => {
+                sockets.iter_mut().for_each(|socket| socket.go_back(since));
                 snapshot.sockets.extend(sockets);
                 snapshot.namespaces.insert(inode);
             }
@@ -123,6 +127,14 @@ impl Socket {
     #[must_use]
     pub fn key(&self) -> FlowKey {
         FlowKey::new(self.cookie, self.transport, &self.tuple)
+    }
+
+    /// Tells for how long it had been silent that long before it was looked at.
+    fn go_back(&mut self, time: Duration) {
+        let time = u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
+        if let Some(silent_ms) = self.counters.as_mut().and_then(|counters| counters.silent_ms.as_mut()) {
+            *silent_ms = silent_ms.saturating_sub(time);
+        }
     }
 
     /// Whether it is connected to this machine itself.
@@ -241,6 +253,6 @@ mod tests {
     fn this_thread_lives_in_a_namespace_that_is_found() {
         let own = own_namespace().unwrap();
         assert!(namespaces(Path::new("/proc")).contains_key(&own));
-        assert!(take().namespaces.contains(&own));
+        assert!(take(Clock::boot()).namespaces.contains(&own));
     }
 }
