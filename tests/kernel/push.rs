@@ -18,10 +18,10 @@ use crate::scene::Listener;
 /// How much faster time passes: the first step of the ladder takes 0.6 s, all of it half a minute.
 const FASTER: u64 = 300;
 /// How often open connections are looked at. Short against the first step.
-const LOOK: &str = "100ms";
+const LOOK: &str = "200ms";
 /// Seconds between heartbeats, three of each; the last one goes on, for the sake of machines on which a beat comes late.
 const LADDER: [u64; 7] = [180, 300, 360, 420, 540, 720, 900];
-const MORE: usize = 8;
+const MORE: usize = 12;
 
 const PACKAGE: &str = "com.sonymobile.mx.android";
 const RESOLVER: &str = "203.0.113.53:53";

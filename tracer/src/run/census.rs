@@ -22,8 +22,7 @@ impl Census {
     /// Reads the list now.
     #[must_use]
     pub fn take() -> Self {
-        let taken = Clock::boot();
-        Self { taken, snapshot: snapshot::take(taken) }
+        Self { taken: Clock::boot(), snapshot: snapshot::take() }
     }
 }
 

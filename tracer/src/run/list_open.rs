@@ -50,7 +50,7 @@ pub fn list_open(args: SnapshotArgs) -> Result<(), Failure> {
 
     let clock = Clock::read();
     let taken = Clock::boot();
-    let snapshot = snapshot::take(taken);
+    let snapshot = snapshot::take();
     warnings.extend(snapshot.failure);
     commands::warn(&warnings);
     let shown = |socket: &&snapshot::Socket| args.include_loopback || !socket.is_loopback();

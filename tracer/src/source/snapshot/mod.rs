@@ -7,7 +7,6 @@ use std::fs::File;
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use tracer_ebpf::abi::{Identity, KNOWN_OWNER, tcp_state};
@@ -44,17 +43,27 @@ pub struct Snapshot {
     pub sockets: Vec<Socket>,
     /// Inodes of the network namespaces that were looked at.
     pub namespaces: HashSet<u32>,
+    /// When each of these was.
+    read: HashMap<u32, BootTime>,
     /// What could not be looked at, in a sentence.
     pub failure: Option<String>,
 }
 
-/// Lists the sockets of every network namespace that a process lives in. `taken`: now; silences are told as of then.
+impl Snapshot {
+    /// When this socket was looked at: its figures are of then.
+    #[must_use]
+    pub fn read_at(&self, socket: &Socket) -> Option<BootTime> {
+        self.read.get(&socket.tuple.netns?).copied()
+    }
+}
+
+/// Lists the sockets of every network namespace that a process lives in.
 #[must_use]
-pub fn take(taken: BootTime) -> Snapshot {
+pub fn take() -> Snapshot {
     // In a thread of its own: it moves from namespace to namespace and ends.
     let walk = std::thread::Builder::new()
         .name("snapshot".to_owned())
-        .spawn(move || walk(namespaces(Path::new("/proc")), taken));
+        .spawn(|| walk(namespaces(Path::new("/proc"))));
     let failed = |why: String| Snapshot { failure: Some(why), ..Snapshot::default() };
     match walk {
         Ok(thread) => thread.join().unwrap_or_else(|_| failed("the snapshot thread panicked".to_owned())),
@@ -62,18 +71,18 @@ pub fn take(taken: BootTime) -> Snapshot {
     }
 }
 
-fn walk(namespaces: BTreeMap<u32, File>, taken: BootTime) -> Snapshot {
+fn walk(namespaces: BTreeMap<u32, File>) -> Snapshot {
     let mut snapshot = Snapshot::default();
     let all = namespaces.len();
     let mut first_failure = None;
     for (inode, namespace) in namespaces {
         // To get here took its time, and on a slow machine much of it.
-        let since = Clock::boot().since(taken);
+        let now = Clock::boot();
         match look(inode, &namespace) {
-            Ok(mut sockets) => {
-                sockets.iter_mut().for_each(|socket| socket.go_back(since));
+            Ok(sockets) => {
                 snapshot.sockets.extend(sockets);
                 snapshot.namespaces.insert(inode);
+                snapshot.read.insert(inode, now);
             }
             Err(error) => _ = first_failure.get_or_insert_with(|| format!("{inode}: {error}")),
         }
@@ -127,14 +136,6 @@ impl Socket {
     #[must_use]
     pub fn key(&self) -> FlowKey {
         FlowKey::new(self.cookie, self.transport, &self.tuple)
-    }
-
-    /// Tells for how long it had been silent that long before it was looked at.
-    fn go_back(&mut self, time: Duration) {
-        let time = u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
-        if let Some(silent_ms) = self.counters.as_mut().and_then(|counters| counters.silent_ms.as_mut()) {
-            *silent_ms = silent_ms.saturating_sub(time);
-        }
     }
 
     /// Whether it is connected to this machine itself.
@@ -253,6 +254,6 @@ mod tests {
     fn this_thread_lives_in_a_namespace_that_is_found() {
         let own = own_namespace().unwrap();
         assert!(namespaces(Path::new("/proc")).contains_key(&own));
-        assert!(take(Clock::boot()).namespaces.contains(&own));
+        assert!(take().namespaces.contains(&own));
     }
 }
