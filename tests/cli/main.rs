@@ -1,6 +1,9 @@
 //! Black-box tests of the commands that need no privileges.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed step is a failed test")]
 
+mod judging;
+mod replay;
+
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Output, Stdio};

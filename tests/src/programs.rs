@@ -30,6 +30,15 @@ pub fn quic() -> PathBuf {
     find("TRACER_QUIC", "quic", "cargo build -p tracer-tests-quic")
 }
 
+/// Writes captures of a story (tests/scenarios): `TRACER_STORY`, else beside the tracer.
+///
+/// # Panics
+/// When there is none.
+#[must_use]
+pub fn story() -> PathBuf {
+    find("TRACER_STORY", "story", "cargo build -p tracer-tests-scenarios")
+}
+
 fn find(variable: &str, name: &str, remedy: &str) -> PathBuf {
     if let Some(path) = std::env::var_os(variable).map(PathBuf::from) {
         assert!(path.is_file(), "{variable}={}: no such file", path.display());

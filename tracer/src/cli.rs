@@ -241,12 +241,18 @@ pub struct AppsArgs {
 #[derive(Debug, Args)]
 pub struct ReplayArgs {
     /// Recorded streams, in the order in which they were recorded; `-` is standard input.
-    #[arg(required = true, value_name = "FILE")]
+    #[arg(required_unless_present = "diff", value_name = "FILE")]
     pub files: Vec<PathBuf>,
+    /// Instead of records, say what is new, gone or changed from one capture to the other.
+    #[arg(long, num_args = 2, value_names = ["BEFORE", "AFTER"], conflicts_with_all = ["files", "events"])]
+    pub diff: Vec<PathBuf>,
+    /// The differences as JSON lines.
+    #[arg(long)]
+    pub json: bool,
     /// Only records with these actions, e.g. `alert`.
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub events: Vec<EventArg>,
-    /// Write records to this file instead of standard output.
+    /// Write to this file instead of standard output.
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,
     /// How long a finding that goes on is not told again; else what each stream says, else 24h.
@@ -257,7 +263,7 @@ pub struct ReplayArgs {
     pub time_scale: Option<u32>,
     /// Book what the streams say in this ledger (created if need be), and judge by what is in it. What it has booked of a stream
     /// before is not booked again.
-    #[arg(long, value_name = "FILE", help_heading = "Judging")]
+    #[arg(long, value_name = "FILE", conflicts_with = "diff", help_heading = "Judging")]
     pub ledger: Option<PathBuf>,
     /// How long changes gather until they are written into the ledger.
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = humantime::parse_duration, help_heading = "Judging")]

@@ -168,6 +168,12 @@ mod tests {
     }
 
     #[test]
+    fn what_is_in_the_form_already_is_not_escaped_again() {
+        assert_eq!(visible(r"a\x1b\\b"), r"a\x1b\\b");
+        assert_eq!(visible("a\\x\x1b[2J\u{202e}b\n"), r"a\x\x1b[2J\u{202e}b\x0a");
+    }
+
+    #[test]
     fn nothing_that_reorders_or_hides_text_gets_through() {
         assert_eq!(printable("exe\u{202e}fdp.txt".as_bytes()), r"exe\u{202e}fdp.txt");
         assert_eq!(printable("goo\u{200b}gle\u{feff}".as_bytes()), r"goo\u{200b}gle\u{feff}");

@@ -199,7 +199,7 @@ fn integration_tests(args: &TestArgs, tracer: &std::path::Path) -> Result<Counts
     cargo.args(["--no-run", "--package", "tracer-tests", "--lib", "--bins", "--tests"]);
     let mut built = workspace::build_executables(cargo)?;
     let mut cargo = build::cargo_static(Arch::native(), "build")?;
-    cargo.args(["--package", "tracer-tests-quic"]);
+    cargo.args(["--package", "tracer-tests-quic", "--package", "tracer-tests-scenarios", "--bins"]);
     built.extend(workspace::build_executables(cargo)?);
     let (tests, programs): (Vec<_>, Vec<_>) = built.into_iter().partition(|e| e.test);
     let mut environment = vec![("TRACER_BIN".to_owned(), tracer.to_path_buf())];

@@ -120,8 +120,21 @@ impl<'a> Source<'a> {
     pub fn read<T: DeserializeOwned>(&self, entry: Entry<'a>, known: &[&str]) -> Result<T, Complaint> {
         self.check_fields(&entry, known)?;
         let span = entry.span();
-        T::deserialize(ValueDeserializer::from(entry))
-            .map_err(|error| self.complaint(error.span().unwrap_or(span), error.message()))
+        let fields = spans(&entry);
+        T::deserialize(ValueDeserializer::from(entry)).map_err(|error| {
+            let span = error.span().unwrap_or(span);
+            let field = fields.iter().find(|(_, value)| value.contains(&span.start));
+            self.complaint(span, wrong_value(field.map(|(name, _)| name.as_str()), error.message()))
+        })
+    }
+
+    /// The value of a field as a `T`.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn value<T: DeserializeOwned>(&self, name: &str, value: &Entry<'a>) -> Result<T, Complaint> {
+        T::deserialize(ValueDeserializer::from(value.clone()))
+            .map_err(|error| self.complaint(value.span(), wrong_value(Some(name), error.message())))
     }
 
     /// Whether a table has no other fields than these.
@@ -140,6 +153,25 @@ impl<'a> Source<'a> {
             None => Ok(()),
         }
     }
+}
+
+/// The fields of a table, with where their values stand.
+fn spans(entry: &Entry<'_>) -> Vec<(String, Range<usize>)> {
+    let table = entry.get_ref().as_table().into_iter().flat_map(|table| table.iter());
+    table.map(|(key, value)| (key.get_ref().to_string(), value.span())).collect()
+}
+
+/// What is wrong with the value of a field, in our words where they say more than those of the parser.
+fn wrong_value(field: Option<&str>, message: &str) -> String {
+    let what = wrong_word(message).unwrap_or_else(|| message.to_owned());
+    field.map_or(what.clone(), |field| format!("`{field}`: {what}"))
+}
+
+/// serde says "unknown variant `a`, expected one of `b`, `c`".
+fn wrong_word(message: &str) -> Option<String> {
+    let (word, known) = message.strip_prefix("unknown variant `")?.split_once("`, expected ")?;
+    // Every second piece stands between two of the marks.
+    Some(unknown("word", word, known.split('`').skip(1).step_by(2)))
 }
 
 /// A file in pieces, cut in front of each line `[[name]]`, with where they begin.
@@ -216,6 +248,17 @@ mod tests {
         let (things, complaints) = read("[[thing]]\nname = \"a\"\nname b\n[[thing]]\nname = \"c\"\n");
         assert!(things.iter().any(|thing| thing.name == "c"), "{things:?} {complaints:?}");
         assert!(complaints[0].starts_with("things.toml:3:"), "{complaints:?}");
+    }
+
+    #[test]
+    fn a_wrong_value_is_told_with_its_field_and_the_nearest_right_word() {
+        let message = "unknown variant `medum`, expected one of `info`, `low`, `medium`, `high`";
+        let told = "`severity`: unknown word `medum`; did you mean `medium`?";
+        assert_eq!(wrong_value(Some("severity"), message), told);
+        assert_eq!(wrong_value(None, "unknown variant `x`, expected `a`"), "unknown word `x`; known are a");
+        assert_eq!(wrong_value(Some("name"), "wants a text"), "`name`: wants a text");
+        let (_, complaints) = read("[[thing]]\nname = 1\n");
+        assert!(complaints[0].starts_with("things.toml:2:8: `name`: "), "{complaints:?}");
     }
 
     #[test]

@@ -23,14 +23,18 @@ const LOOK_AT_CLOCK: u64 = 256;
 /// # Errors
 /// When a file cannot be read, an input file is bad, or the output does not take it.
 pub fn replay(args: &ReplayArgs) -> Result<(), Failure> {
-    let (expectations, warnings) = commands::expectations(&args.judge)?;
-    let geo = commands::load_geo(&args.data)?;
-    commands::warn(&warnings);
-    let wanted = Wanted { actions: config::replayed_actions(&args.events) };
-    let mut judge = judge(expectations, args);
+    if let [before, after] = &args.diff[..] {
+        return super::diff::diff(args, before, after);
+    }
+    if args.json {
+        return Err(Failure::usage(
+            "--json: for differences only (--diff BEFORE AFTER); records are JSON lines",
+        ));
+    }
+    let mut replay = begin(args)?;
+    let ledger = args.ledger.as_deref();
     let mut ledger =
-        args.ledger.as_deref().map(|path| Booking::open(path, args.ledger_every, &mut judge)).transpose()?;
-    let mut replay = Replay::new(judge, geo, given(args), wanted);
+        ledger.map(|path| Booking::open(path, args.ledger_every, &mut replay.judge)).transpose()?;
     let mut out = commands::open_output(args.output.as_deref())?;
     let mut broken = 0;
     for path in &args.files {
@@ -55,6 +59,15 @@ pub fn replay(args: &ReplayArgs) -> Result<(), Failure> {
     }
 }
 
+/// A replay as the user wants it.
+pub(super) fn begin(args: &ReplayArgs) -> Result<Replay, Failure> {
+    let (expectations, warnings) = commands::expectations(&args.judge)?;
+    let geo = commands::load_geo(&args.data)?;
+    commands::warn(&warnings);
+    let wanted = Wanted { actions: config::replayed_actions(&args.events) };
+    Ok(Replay::new(judge(expectations, args), geo, given(args), wanted))
+}
+
 fn given(args: &ReplayArgs) -> Given {
     Given {
         home: !args.judge.home.is_empty(),
@@ -69,7 +82,8 @@ fn judge(expectations: Expectations, args: &ReplayArgs) -> Judge {
     judge
 }
 
-fn read_file(
+/// Judges a file, and writes what comes of it; tells how many lines were no records.
+pub(super) fn read_file(
     path: &Path,
     replay: &mut Replay,
     out: &mut impl Write,
@@ -100,7 +114,7 @@ fn write(replay: &mut Replay, out: &mut impl Write) -> Result<(), Failure> {
 }
 
 /// The ledger that a replay books in.
-struct Booking {
+pub(super) struct Booking {
     ledger: Keeper,
     every: Duration,
     next: Instant,

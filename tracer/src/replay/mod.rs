@@ -6,6 +6,7 @@
 //! Members that judging does not change are copied as they stand there. What an earlier judging said is left out.
 
 mod command;
+pub mod diff;
 pub mod line;
 mod lines;
 mod owners;
@@ -14,6 +15,7 @@ mod start;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::de::Error as _;
 use serde_json::Error;
@@ -71,18 +73,24 @@ pub struct Replay {
     places: PlaceCache,
     owners: Owners,
     stream: Stream,
+    tells_losses: bool,
     seq: u64,
     /// Lines that wait for the output.
     pub out: Vec<u8>,
     /// Records that were judged.
     pub judged: u64,
     pub alerts: u64,
+    /// From the first to the last record of each stream.
+    pub watched: Duration,
+    /// Names of the networks that were talked to, by number, where somebody wants to know.
+    pub networks: Option<BTreeMap<u32, Box<str>>>,
 }
 
 /// Where a recorded stream stands.
 #[derive(Debug, Default)]
 struct Stream {
     last_seq: Option<u64>,
+    first_time: Option<Timestamp>,
     last_time: Timestamp,
     missing: u64,
     broken: u64,
@@ -115,10 +123,13 @@ impl Replay {
             places: PlaceCache::default(),
             owners: Owners::default(),
             stream: Stream::default(),
+            tells_losses: true,
             seq: 0,
             out: Vec::new(),
             judged: 0,
             alerts: 0,
+            watched: Duration::ZERO,
+            networks: None,
         }
     }
 
@@ -126,6 +137,12 @@ impl Replay {
     #[must_use]
     pub fn geo(&self) -> &Geo {
         &self.geo
+    }
+
+    /// Judges only: no line is written.
+    pub fn write_nothing(&mut self) {
+        self.wanted.actions = Some(Vec::new());
+        self.tells_losses = false;
     }
 
     /// Takes one line, without its end.
@@ -149,7 +166,14 @@ impl Replay {
     /// After the last line of a file: what is missing so far is told.
     pub fn end_of_file(&mut self) {
         self.tell_losses();
+        self.end_of_stream();
         self.stream.last_seq = None;
+    }
+
+    fn end_of_stream(&mut self) {
+        if let Some(first) = self.stream.first_time.take() {
+            self.watched += Duration::from_nanos(self.stream.last_time.0.saturating_sub(first.0));
+        }
     }
 
     fn take_record(&mut self, line: &[u8], watch: &mut dyn Watch) -> Result<(), Error> {
@@ -160,6 +184,7 @@ impl Replay {
         let at = line::timestamp(&members)?;
         if event.action == Action::Start {
             self.tell_losses();
+            self.end_of_stream();
             self.stream = Stream::default();
         }
         let before = self.stream.last_seq.replace(seq);
@@ -168,7 +193,8 @@ impl Replay {
             self.stream.missing += missing;
             watch.missing(self.stream.last_time, at, missing);
         }
-        self.stream.last_time = at;
+        self.stream.first_time.get_or_insert(at);
+        self.stream.last_time = self.stream.last_time.max(at);
         self.judge.reach(seq);
         if members.get(Member::Tracer).is_some() && event.action != Action::Alert {
             watch.stream(event.action, at, &members.need(Member::Tracer)?);
@@ -221,6 +247,9 @@ impl Replay {
         let seen =
             judged.observation(action, at, &ends, &who).ok_or_else(|| Error::custom("`flow.id` is none"))?;
         self.judged += 1;
+        if let Some(networks) = &mut self.networks {
+            note_network(networks, seen.remote().at);
+        }
         let verdict = self.judge.observe(&seen, &|| splice::json(members));
         watch.judged(&seen, &verdict, &self.judge);
         self.write(action, members, &judged, &ends, &verdict);
@@ -331,7 +360,7 @@ impl Replay {
             (std::mem::take(&mut self.stream.missing), std::mem::take(&mut self.stream.broken));
         let counts = [("record", missing), ("line", broken)];
         let lost: BTreeMap<&'static str, u64> = counts.into_iter().filter(|(_, count)| *count > 0).collect();
-        if !lost.is_empty() {
+        if !lost.is_empty() && self.tells_losses {
             self.seq += 1;
             splice::loss(&mut self.out, self.stream.last_time, self.seq, lost);
         }
@@ -369,6 +398,12 @@ impl<'a> Judged<'a> {
             }),
             who,
         })
+    }
+}
+
+fn note_network(networks: &mut BTreeMap<u32, Box<str>>, place: &PlaceText) {
+    if let (Some(number), Some(name)) = (place.as_number, &place.as_name) {
+        networks.entry(number).or_insert_with(|| name.clone());
     }
 }
 

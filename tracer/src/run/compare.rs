@@ -48,7 +48,8 @@ impl Session {
         let ended = self.pipeline.flows.take_ended();
         for socket in known {
             if let Some(counters) = socket.counters {
-                self.handle(&socket.event(*taken, What::Sample(counters)), clock);
+                let at = snapshot.read_at(socket).unwrap_or(*taken);
+                self.handle(&socket.event(at, What::Sample(counters)), clock);
             }
         }
         let mut listed: HashSet<_> = snapshot.sockets.iter().map(Socket::key).collect();

@@ -29,6 +29,7 @@ impl Amounts {
         }
     }
 
+    /// Adds what came since.
     pub fn add(&mut self, more: &Self) {
         self.connections = self.connections.saturating_add(more.connections);
         self.failures = self.failures.saturating_add(more.failures);

@@ -5,7 +5,6 @@
 
 use std::sync::Arc;
 
-use serde::Deserialize;
 use toml::de::{DeTable, DeValue};
 
 use super::toml_input::{Complaint, Entry, Source};
@@ -232,8 +231,7 @@ fn fill(rule: &mut Rule, source: &Source<'_>, table: &DeTable<'_>) -> Result<(),
             .ok_or_else(|| source.complaint(value.span(), "write `enabled = true` or `enabled = false`"))?;
     }
     if let Some(value) = table.get("severity") {
-        rule.severity = Severity::deserialize(toml::de::ValueDeserializer::from(value.clone()))
-            .map_err(|error| source.complaint(value.span(), error.message()))?;
+        rule.severity = source.value("severity", value)?;
     }
     if let Some(value) = table.get("when") {
         rule.when = conditions(source, value)?;

@@ -6,7 +6,8 @@
 use std::io::{self, BufRead};
 use std::net::IpAddr;
 
-use super::hosts::{HostTable, normal};
+use super::hosts::normal;
+use super::many_hosts::ManyHosts;
 
 /// Wrong lines that are told of one by one; all are counted.
 const TOLD: usize = 5;
@@ -20,7 +21,7 @@ const OWN: [&str; 6] =
 #[derive(Clone, Default)]
 pub struct Lists {
     names: Vec<String>,
-    table: HostTable,
+    hosts: ManyHosts,
 }
 
 /// What became of a file.
@@ -50,7 +51,7 @@ impl Lists {
             }
             let read = if line.len() > LONGEST_LINE { None } else { std::str::from_utf8(&line).ok() };
             match read.map(|line| self.take(line, number)) {
-                Some(Ok(names)) => loaded.names += names,
+                Some(Ok(())) => {}
                 Some(Err(())) | None => {
                     loaded.wrong += 1;
                     if loaded.first_wrong.len() < TOLD {
@@ -59,42 +60,43 @@ impl Lists {
                 }
             }
         }
-        self.table.shrink();
+        let before = self.hosts.len();
+        loaded.names = self.hosts.settle().saturating_sub(before);
         Ok(loaded)
     }
 
     fn number(&mut self, name: &str) -> io::Result<u16> {
         let known = self.names.iter().position(|known| known == name);
         let number = known.unwrap_or(self.names.len());
-        let number = u16::try_from(number).ok().filter(|&number| number < HostTable::MOST_NUMBERS);
+        let number = u16::try_from(number).ok().filter(|&number| number < ManyHosts::MOST_NUMBERS);
         if known.is_none() {
             self.names.push(name.to_owned());
         }
         number.ok_or_else(|| io::Error::other("too many lists"))
     }
 
-    /// Takes a line; says how many names were new.
-    fn take(&mut self, line: &str, number: u16) -> Result<usize, ()> {
+    /// Takes a line.
+    fn take(&mut self, line: &str, number: u16) -> Result<(), ()> {
         let line = line.split('#').next().unwrap_or_default();
         let mut words = line.split_ascii_whitespace();
-        let Some(first) = words.next() else { return Ok(0) };
+        let Some(first) = words.next() else { return Ok(()) };
         if first.parse::<IpAddr>().is_err() {
             let name = normal(first).filter(|_| words.next().is_none()).ok_or(())?;
-            return Ok(usize::from(self.table.insert(&name, false, number)));
+            self.hosts.push(&name, false, number);
+            return Ok(());
         }
-        let mut new = 0;
         for word in words {
             let name = normal(word).ok_or(())?;
             if !OWN.contains(&name.as_str()) {
-                new += usize::from(self.table.insert(&name, true, number));
+                self.hosts.push(&name, true, number);
             }
         }
-        Ok(new)
+        Ok(())
     }
 
     /// Numbers of the lists that a host stands on; the host in lower case.
     pub fn of<'a>(&'a self, host: &'a str) -> impl Iterator<Item = u16> + 'a {
-        self.table.find_all(host)
+        self.hosts.find_all(host)
     }
 
     /// What a list is called.
@@ -111,7 +113,7 @@ impl Lists {
     /// Names on all lists.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.table.len()
+        self.hosts.len()
     }
 }
 

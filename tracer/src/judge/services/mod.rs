@@ -18,6 +18,7 @@ use crate::record::Transport;
 pub mod command;
 mod hosts;
 mod lists;
+mod many_hosts;
 
 /// Ports that everybody uses: they speak for nobody.
 const COMMON_PORTS: [u16; 7] = [53, 80, 123, 443, 853, 8080, 8443];

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use tracer_ebpf::abi::{Identity, KNOWN_OWNER, tcp_state};
 
-use crate::clock::BootTime;
+use crate::clock::{BootTime, Clock};
 use crate::enrich::process::{Holder, holders};
 use crate::event::{Counters, Event, Existing, FlowKey, Tuple, What};
 use crate::flow::end::direction_of;
@@ -43,8 +43,18 @@ pub struct Snapshot {
     pub sockets: Vec<Socket>,
     /// Inodes of the network namespaces that were looked at.
     pub namespaces: HashSet<u32>,
+    /// When each of these was.
+    read: HashMap<u32, BootTime>,
     /// What could not be looked at, in a sentence.
     pub failure: Option<String>,
+}
+
+impl Snapshot {
+    /// When this socket was looked at: its figures are of then.
+    #[must_use]
+    pub fn read_at(&self, socket: &Socket) -> Option<BootTime> {
+        self.read.get(&socket.tuple.netns?).copied()
+    }
 }
 
 /// Lists the sockets of every network namespace that a process lives in.
@@ -66,10 +76,13 @@ fn walk(namespaces: BTreeMap<u32, File>) -> Snapshot {
     let all = namespaces.len();
     let mut first_failure = None;
     for (inode, namespace) in namespaces {
+        // To get here took its time, and on a slow machine much of it.
+        let now = Clock::boot();
         match look(inode, &namespace) {
             Ok(sockets) => {
                 snapshot.sockets.extend(sockets);
                 snapshot.namespaces.insert(inode);
+                snapshot.read.insert(inode, now);
             }
             Err(error) => _ = first_failure.get_or_insert_with(|| format!("{inode}: {error}")),
         }
