@@ -1,13 +1,13 @@
 //! Which app, which service, whose, where, since when, how often, how much: the answers that a story has, in words. Pure.
 
+use hashbrown::HashSet;
+
 use super::material::{Destination, Material, Point, ServiceFacts, Story};
 use super::words;
 use crate::text::visible;
 
 /// Hosts and addresses that are named one by one.
 const MOST_NAMED: usize = 4;
-/// Names that are compared with each other: of more, nobody needs the exact number.
-const MOST_COMPARED: usize = 2_000;
 
 /// A question and its answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,12 +92,9 @@ pub fn facts(material: &Material, story: &Story) -> Vec<Fact> {
     let destinations = of(material, story);
     let mut facts = Vec::new();
     facts.extend(app(material, story));
-    let mut whom: Vec<String> = Vec::new();
-    for target in destinations.iter().map(|one| one.target()) {
-        if !whom.contains(&target) && whom.len() <= MOST_COMPARED {
-            whom.push(target);
-        }
-    }
+    let mut told = HashSet::new();
+    let targets = destinations.iter().map(|one| one.target());
+    let whom: Vec<String> = targets.filter(|target| told.insert(target.clone())).collect();
     let service = destinations.first().and_then(|one| one.service.as_ref()).filter(|_| whom.len() == 1);
     match service {
         Some(service) => facts.extend(about_service(service)),

@@ -1,5 +1,7 @@
 //! Time lines as they are drawn: places in hundredths of the width, so that they are sharp at any width. Pure.
 
+use hashbrown::HashMap;
+
 use crate::clock::Timestamp;
 use crate::judge::book::Amounts;
 use crate::record::End;
@@ -148,13 +150,19 @@ impl Scale {
     /// The time lines of destinations; those of one service, or of one host, on one port are one.
     #[must_use]
     pub fn lanes(&self, destinations: &[&Destination]) -> Vec<LaneView> {
-        let key = |one: &Destination| {
-            (one.target(), one.transport, one.port, one.direction, one.country.map(|it| it.code))
-        };
         let mut merged: Vec<Destination> = Vec::new();
+        let mut numbers = HashMap::new();
         for &destination in destinations {
-            let same = merged.iter_mut().find(|known| key(known) == key(destination));
-            let rest = match same {
+            let country = destination.country.map(|country| country.code);
+            let key = (
+                destination.target(),
+                destination.transport,
+                destination.port,
+                destination.direction,
+                country,
+            );
+            let number = *numbers.entry(key).or_insert(merged.len());
+            let rest = match merged.get_mut(number) {
                 Some(known) => merge(known, destination),
                 None => Some(destination.clone()),
             };
