@@ -10,6 +10,7 @@ mod existing;
 mod geo;
 mod identity;
 mod kinds;
+mod ledger;
 mod life;
 mod names;
 mod no_sock_ops;

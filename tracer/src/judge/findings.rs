@@ -63,15 +63,16 @@ pub enum News {
 }
 
 /// What a rule says of one record.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy)]
 pub struct Noticed<'a> {
     pub rule: &'a Arc<str>,
     pub severity: Severity,
     /// What tells findings of the rule apart.
-    pub about: String,
-    pub changing: String,
+    pub about: &'a str,
+    pub changing: &'a str,
     pub reason: &'a str,
-    pub expected_if: String,
+    /// What would make it expected; asked when the finding is told.
+    pub expected_if: &'a dyn Fn() -> String,
     pub flow: FlowRef,
     /// App and row of the book.
     pub booked: Option<(AppId, RowId)>,
@@ -90,7 +91,7 @@ struct Pending {
 /// All findings.
 pub struct Findings {
     all: Vec<Finding>,
-    by_key: HashMap<Box<str>, FindingId>,
+    by_key: HashMap<u64, FindingId>,
     quiet: Duration,
     /// `None`: nobody stores them.
     pending: Option<Pending>,
@@ -112,9 +113,9 @@ impl Findings {
 
     /// Notes what a rule says; tells whether it is news, and of which finding.
     pub fn notice(&mut self, noticed: Noticed<'_>) -> (Option<FindingId>, Option<News>) {
-        let key = key(noticed.rule, &noticed.about);
-        let known = self.by_key.get(&*key).copied();
-        let Some(id) = known.or_else(|| self.begin(key, &noticed)) else {
+        let hash = short_hash(noticed.about);
+        let known = self.by_key.get(&number(noticed.rule, hash)).copied();
+        let Some(id) = known.or_else(|| self.begin(key(noticed.rule, hash), &noticed)) else {
             self.left_out += u64::from(!noticed.is_counted);
             return (None, None);
         };
@@ -126,7 +127,8 @@ impl Findings {
 
     /// Room for a new one.
     fn begin(&mut self, key: Box<str>, noticed: &Noticed<'_>) -> Option<FindingId> {
-        let finding = Finding::new(key.clone(), noticed);
+        let number = number_of(&key);
+        let finding = Finding::new(key, noticed);
         let id = if self.all.len() < MOST {
             self.all.push(finding);
             self.all.len() - 1
@@ -135,7 +137,7 @@ impl Findings {
             if noticed.at.0.saturating_sub(oldest.last.0) < u64::try_from(self.quiet.as_nanos()).ok()? {
                 return None;
             }
-            self.by_key.remove(&oldest.key);
+            self.by_key.remove(&number_of(&oldest.key));
             let oldest = std::mem::replace(oldest, finding);
             if let Some(pending) = &mut self.pending {
                 pending.changed.retain(|&changed| changed != id);
@@ -143,7 +145,7 @@ impl Findings {
             }
             id
         };
-        self.by_key.insert(key, id);
+        self.by_key.insert(number, id);
         Some(id)
     }
 
@@ -163,8 +165,9 @@ impl Findings {
     pub fn restore(&mut self, findings: &[(SavedFinding, Option<String>)]) {
         self.pending.get_or_insert_default();
         for (saved, acknowledged) in findings.iter().take(MOST) {
-            if !self.by_key.contains_key(&saved.key) {
-                self.by_key.insert(saved.key.clone(), self.all.len());
+            let number = number_of(&saved.key);
+            if !self.by_key.contains_key(&number) {
+                self.by_key.insert(number, self.all.len());
                 self.all.push(Finding::restored(saved, acknowledged.clone()));
             }
         }
@@ -186,12 +189,13 @@ impl Findings {
     /// What was taken could not be stored: it waits again.
     pub fn put_back(&mut self, changed: &[SavedFinding], removed: &[Box<str>]) {
         for finding in changed {
-            if let Some(&id) = self.by_key.get(&finding.key) {
+            if let Some(&id) = self.by_key.get(&number_of(&finding.key)) {
                 self.touch(id);
             }
         }
         if let Some(pending) = &mut self.pending {
-            pending.removed.extend(removed.iter().filter(|key| !self.by_key.contains_key(*key)).cloned());
+            let is_gone = |key: &&Box<str>| !self.by_key.contains_key(&number_of(key));
+            pending.removed.extend(removed.iter().filter(is_gone).cloned());
         }
     }
 
@@ -218,7 +222,7 @@ impl Findings {
     pub fn acknowledge<'a>(&mut self, known: impl Iterator<Item = (&'a str, &'a str)>) {
         self.all.iter_mut().for_each(|finding| finding.acknowledged = None);
         for (key, unchanged) in known {
-            if let Some(finding) = self.by_key.get(key).and_then(|&id| self.all.get_mut(id)) {
+            if let Some(finding) = self.by_key.get(&number_of(key)).and_then(|&id| self.all.get_mut(id)) {
                 finding.acknowledged = Some(unchanged.to_owned());
             }
         }
@@ -237,7 +241,7 @@ impl Finding {
             last: noticed.at,
             count: 0,
             flows: Vec::new(),
-            changing: noticed.changing.clone(),
+            changing: noticed.changing.to_owned(),
             booked: noticed.booked,
             told: None,
             acknowledged: None,
@@ -285,10 +289,11 @@ impl Finding {
         let has_changed = self.changing != noticed.changing;
         self.severity = noticed.severity;
         noticed.reason.clone_into(&mut self.reason);
-        self.expected_if = Some(noticed.expected_if).filter(|text| !text.is_empty());
         self.first = self.first.min(noticed.at);
         self.last = self.last.max(noticed.at);
-        self.changing = noticed.changing;
+        if has_changed {
+            noticed.changing.clone_into(&mut self.changing);
+        }
         self.booked = noticed.booked.or(self.booked);
         if !noticed.is_counted {
             self.count = self.count.saturating_add(1);
@@ -306,17 +311,34 @@ impl Finding {
             Some(_) => return None,
         };
         self.told = Some(noticed.at);
+        self.expected_if = Some((noticed.expected_if)()).filter(|text| !text.is_empty());
         Some(news)
     }
 }
 
-/// `RULE/HASH`: FNV-1a of what the finding is about, 40 bits of it in hexadecimal.
-fn key(rule: &str, about: &str) -> Box<str> {
+/// 40 bits of FNV-1a of what a finding is about.
+fn short_hash(about: &str) -> u64 {
     let hash = Fnv::new().text(about).get();
+    (hash ^ (hash >> 40)) & 0xff_ffff_ffff
+}
+
+/// `RULE/HASH`, the hash in hexadecimal.
+fn key(rule: &str, hash: u64) -> Box<str> {
     let mut key = String::with_capacity(rule.len() + 11);
     // Writing to a String cannot fail.
-    let _ = write!(key, "{rule}/{:010x}", (hash ^ (hash >> 40)) & 0xff_ffff_ffff);
+    let _ = write!(key, "{rule}/{hash:010x}");
     key.into()
+}
+
+/// Stands for a key in tables: most records have flags, and their keys need not be written for that.
+fn number(rule: &str, hash: u64) -> u64 {
+    Fnv::new().number(hash).text(rule).get()
+}
+
+fn number_of(key: &str) -> u64 {
+    let parts =
+        key.rsplit_once('/').and_then(|(rule, hash)| Some((rule, u64::from_str_radix(hash, 16).ok()?)));
+    parts.map_or_else(|| Fnv::new().text(key).get(), |(rule, hash)| number(rule, hash))
 }
 
 #[cfg(test)]
@@ -330,10 +352,10 @@ mod tests {
         let noticed = Noticed {
             rule: &rule,
             severity: Severity::Low,
-            about: about.to_owned(),
-            changing: changing.to_owned(),
+            about,
+            changing,
             reason: "because",
-            expected_if: String::new(),
+            expected_if: &String::new,
             flow: FlowRef { boot: 1, cookie, peer: None },
             booked: None,
             is_counted: false,
@@ -368,8 +390,10 @@ mod tests {
 
     #[test]
     fn keys_stay_the_same_and_tell_findings_apart() {
-        assert_eq!(&*key("outside-home", "a\u{1f}CN"), "outside-home/822f1938d0");
-        assert_ne!(key("outside-home", "a\u{1f}CN"), key("outside-home", "a\u{1f}C"));
+        let key = |about| key("outside-home", short_hash(about));
+        assert_eq!(&*key("a\u{1f}CN"), "outside-home/822f1938d0");
+        assert_ne!(key("a\u{1f}CN"), key("a\u{1f}C"));
+        assert_eq!(number_of(&key("a")), number("outside-home", short_hash("a")));
     }
 
     #[test]

@@ -209,10 +209,10 @@ impl Judge {
                 let (id, news) = self.findings.notice(Noticed {
                     rule: &rule.id,
                     severity: rule.severity,
-                    about: rule.key(&case),
-                    changing: rule.changing(&case),
+                    about: &rule.key(&case),
+                    changing: &rule.changing(&case),
                     reason: &flag.reason,
-                    expected_if: rule.expected_if(&case),
+                    expected_if: &|| rule.expected_if(&case),
                     flow: seen.flow,
                     booked,
                     is_counted: watched.is_noticed(number),

@@ -5,11 +5,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
+use serde::de::{Error as _, IgnoredAny};
 use serde_json::Error;
-use serde_json::value::RawValue;
 use smallvec::SmallVec;
 
+use super::split;
 use crate::clock::Timestamp;
 use crate::enrich::geo::Scope;
 use crate::record::{Action, Direction, End, NameCandidate, NameSource, Protocol, Transport};
@@ -60,75 +60,57 @@ impl Member {
     }
 }
 
-/// A member and its text.
-type Named<'a> = (Cow<'a, str>, &'a RawValue);
+/// A member and the text of its value.
+type Named<'a> = (Cow<'a, str>, &'a str);
 
 /// The members of a record, in their order.
 #[derive(Debug, Default)]
 pub struct Members<'a> {
     /// On the stack: each line has some fifteen.
     pub all: SmallVec<[Named<'a>; 20]>,
-    known: [Option<&'a RawValue>; MEMBERS],
-}
-
-impl<'de> Deserialize<'de> for Members<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct InOrder;
-        impl<'de> Visitor<'de> for InOrder {
-            type Value = Members<'de>;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("a record")
-            }
-
-            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
-                let mut members = Members::default();
-                while let Some(Key(key)) = map.next_key()? {
-                    let value: &RawValue = map.next_value()?;
-                    if let Some(known) = Member::named(&key)
-                        && let Some(place) = members.known.get_mut(known as usize)
-                    {
-                        *place = Some(value);
-                    }
-                    members.all.push((key, value));
-                }
-                Ok(members)
-            }
-        }
-        deserializer.deserialize_map(InOrder)
-    }
-}
-
-/// A key, without a copy where it has no escapes.
-struct Key<'a>(Cow<'a, str>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Key<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Text;
-        impl<'de> Visitor<'de> for Text {
-            type Value = Cow<'de, str>;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("a name")
-            }
-
-            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
-                Ok(Cow::Borrowed(text))
-            }
-
-            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-                Ok(Cow::Owned(text.to_owned()))
-            }
-        }
-        deserializer.deserialize_str(Text).map(Key)
-    }
+    known: [Option<&'a str>; MEMBERS],
 }
 
 impl<'a> Members<'a> {
+    /// Takes a line apart. What stands in the values is not looked at but for where they end: see [`Members::check`].
+    ///
+    /// # Errors
+    /// When it is no object.
+    pub fn of(line: &'a str) -> Result<Self, Error> {
+        let mut members = Self::default();
+        split::members(line, |key, value| {
+            let key = if key.contains('\\') {
+                Cow::Owned(serde_json::from_str(&format!("\"{key}\""))?)
+            } else {
+                Cow::Borrowed(key)
+            };
+            if let Some(known) = Member::named(&key)
+                && let Some(place) = members.known.get_mut(known as usize)
+            {
+                *place = Some(value);
+            }
+            members.all.push((key, value));
+            Ok(())
+        })?;
+        Ok(members)
+    }
+
+    /// Whether all values are JSON, but those for which `is_sure` is: these are read anyway, or are not written again.
+    ///
+    /// # Errors
+    /// The first one that is none.
+    pub fn check(&self, is_sure: impl Fn(&str) -> bool) -> Result<(), Error> {
+        for (name, value) in self.all.iter().filter(|(name, _)| !is_sure(name)) {
+            serde_json::from_str::<IgnoredAny>(value)
+                .map_err(|error| Error::custom(format!("`{name}`: {error}")))?;
+        }
+        Ok(())
+    }
+
     /// The text of a member.
     #[must_use]
     pub fn get(&self, member: Member) -> Option<&'a str> {
-        self.known.get(member as usize).copied().flatten().map(RawValue::get)
+        self.known.get(member as usize).copied().flatten()
     }
 
     /// A member as a `T`; `None`: there is none.
@@ -252,18 +234,25 @@ mod tests {
     #[test]
     fn members_keep_their_order_and_their_text() {
         let line = r#"{"seq":1.50,"app":{"x" : [1, 2]},"c\u0041":null}"#;
-        let members: Members<'_> = serde_json::from_str(line).unwrap();
-        let all: Vec<_> = members.all.iter().map(|(name, value)| (&**name, value.get())).collect();
+        let members = Members::of(line).unwrap();
+        let all: Vec<_> = members.all.iter().map(|(name, value)| (&**name, *value)).collect();
         assert_eq!(all, [("seq", "1.50"), ("app", r#"{"x" : [1, 2]}"#), ("cA", "null")]);
         assert_eq!(members.get(Member::Seq), Some("1.50"));
         assert!(members.read::<u8>(Member::App).unwrap_err().to_string().starts_with("`app`: "));
         assert_eq!(members.need::<u8>(Member::User).unwrap_err().to_string(), "no `user`");
+        assert!(members.check(|_| false).is_ok());
     }
 
     #[test]
     fn what_is_no_record_is_refused() {
-        for line in ["", "[]", "1", "{", r#"{"a":}"#, "\u{feff}{}"] {
-            assert!(serde_json::from_str::<Members<'_>>(line).is_err(), "{line}");
+        for line in
+            ["", "[]", "1", "{", r#"{"a":}"#, "\u{feff}{}", "{}x", r#"{"a":1,}"#, r#"{"a" 1}"#, r#"{"a":"}"#]
+        {
+            assert!(Members::of(line).is_err(), "{line}");
+        }
+        for line in [r#"{"a":x}"#, r#"{"a":[1,]}"#, r#"{"a":"\x"}"#, r#"{"a":{"b"}}"#, r#"{"a":[}]}"#] {
+            let members = Members::of(line);
+            assert!(members.is_err() || members.unwrap().check(|_| false).is_err(), "{line}");
         }
     }
 }

@@ -11,6 +11,7 @@ pub mod line;
 mod lines;
 mod owners;
 mod splice;
+mod split;
 mod start;
 
 use std::collections::BTreeMap;
@@ -178,8 +179,13 @@ impl Replay {
 
     fn take_record(&mut self, line: &[u8], watch: &mut dyn Watch) -> Result<(), Error> {
         let text = std::str::from_utf8(line).map_err(Error::custom)?;
-        let members: Members<'_> = serde_json::from_str(text)?;
+        let members = Members::of(text)?;
         let event: Event = members.need(Member::Event)?;
+        match event.action {
+            Action::Alert => {}
+            action if is_judged(action) => members.check(is_read)?,
+            _ => members.check(|_| false)?,
+        }
         let seq: u64 = members.need(Member::Seq)?;
         let at = line::timestamp(&members)?;
         if event.action == Action::Start {
@@ -207,14 +213,7 @@ impl Replay {
                 self.tell_losses();
                 self.take_stop(&members)
             }
-            Action::Connect
-            | Action::Established
-            | Action::Failed
-            | Action::Accept
-            | Action::Close
-            | Action::Existing
-            | Action::Sample
-            | Action::Named => self.take_connection(event.action, at, &members, watch),
+            action if is_judged(action) => self.take_connection(action, at, &members, watch),
             _ => {
                 self.pass(event.action, &members);
                 Ok(())
@@ -365,6 +364,40 @@ impl Replay {
             splice::loss(&mut self.out, self.stream.last_time, self.seq, lost);
         }
     }
+}
+
+/// Records about connections.
+fn is_judged(action: Action) -> bool {
+    matches!(
+        action,
+        Action::Connect
+            | Action::Established
+            | Action::Failed
+            | Action::Accept
+            | Action::Close
+            | Action::Existing
+            | Action::Sample
+            | Action::Named
+    )
+}
+
+/// Members of these that are read, or were read before with the same text, or are not written again.
+fn is_read(name: &str) -> bool {
+    const READ: [&str; 12] = [
+        "seq",
+        "@timestamp",
+        "event",
+        "flow",
+        "network",
+        "source",
+        "destination",
+        "process",
+        "user",
+        "app",
+        "attribution",
+        "flags",
+    ];
+    READ.contains(&name)
 }
 
 impl<'a> Judged<'a> {

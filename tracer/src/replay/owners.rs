@@ -119,12 +119,12 @@ mod tests {
     fn an_owner_is_read_once() {
         let line = r#"{"seq":1,"process":{"pid":1,"name":"a"},"user":{"id":"10"},
             "app":{"package":["x.y","z"],"uid":10,"kind":"app"},"attribution":{"method":"sock_ops"}}"#;
-        let members: Members<'_> = serde_json::from_str(line).unwrap();
+        let members = Members::of(line).unwrap();
         let mut owners = Owners::default();
         let who = owners.of(&members).unwrap();
         assert_eq!((who.uid, &*who.packages, who.process.as_deref()), (Some(10), "x.y,z", Some("a")));
         assert!(Arc::ptr_eq(&who, &owners.of(&members).unwrap()));
-        let other: Members<'_> = serde_json::from_str(r#"{"user":{"id":7}}"#).unwrap();
+        let other = Members::of(r#"{"user":{"id":7}}"#).unwrap();
         assert!(owners.of(&other).unwrap_err().to_string().starts_with("`user`: "));
     }
 }

@@ -79,7 +79,7 @@ pub fn record(
                 }
             }
             "flags" => {}
-            name => object.text(name, value.get()),
+            name => object.text(name, value),
         }
     }
     object.end();
@@ -109,7 +109,7 @@ pub fn alert(
                 object.member("alert", &AlertObject::of(finding, Some(news)));
             }
             name if NOT_IN_ALERTS.contains(&name) => {}
-            name => object.text(name, value.get()),
+            name => object.text(name, value),
         }
     }
     object.end();
@@ -121,7 +121,7 @@ pub fn unchanged(out: &mut Vec<u8>, members: &Members<'_>, seq: u64) {
     for (name, value) in &members.all {
         match &**name {
             "seq" => object.member("seq", &seq),
-            name => object.text(name, value.get()),
+            name => object.text(name, value),
         }
     }
     object.end();
@@ -134,7 +134,7 @@ pub fn with_tracer(out: &mut Vec<u8>, members: &Members<'_>, seq: u64, tracer: &
         match &**name {
             "seq" => object.member("seq", &seq),
             "tracer" => object.member("tracer", tracer),
-            name => object.text(name, value.get()),
+            name => object.text(name, value),
         }
     }
     object.end();
@@ -175,8 +175,8 @@ pub fn loss(out: &mut Vec<u8>, at: Timestamp, seq: u64, capture: BTreeMap<&'stat
 
 /// The whole record as a value, without what an earlier judging said of it, as live judging sees it.
 pub fn json(members: &Members<'_>) -> Value {
-    let member = |(name, value): &(std::borrow::Cow<'_, str>, &serde_json::value::RawValue)| {
-        let mut value: Value = serde_json::from_str(value.get()).unwrap_or_default();
+    let member = |(name, value): &(std::borrow::Cow<'_, str>, &str)| {
+        let mut value: Value = serde_json::from_str(value).unwrap_or_default();
         match (&**name, value.as_object_mut()) {
             ("source" | "destination", Some(end)) => {
                 SAID_OF_ENDS.iter().for_each(|said| _ = end.remove(*said))

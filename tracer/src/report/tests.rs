@@ -74,10 +74,10 @@ fn notice(findings: &mut Findings, rule: &str, severity: Severity, booked: (AppI
     findings.notice(Noticed {
         rule: &rule,
         severity,
-        about: reason.to_owned(),
-        changing: String::new(),
+        about: reason,
+        changing: "",
         reason,
-        expected_if: "its maker says so".to_owned(),
+        expected_if: &|| "its maker says so".to_owned(),
         flow: FlowRef { boot: 1, cookie: 7, peer: None },
         booked: Some(booked),
         is_counted: false,

@@ -193,9 +193,14 @@ impl Rule {
 
 /// What fields say, one behind the other.
 fn told(fields: &[Field], case: &Case<'_>) -> String {
-    let texts: Vec<String> =
-        fields.iter().map(|field| show(&field.of(case), value::Unit::Plain).unwrap_or_default()).collect();
-    texts.join("\u{1f}")
+    let mut out = String::new();
+    for (number, field) in fields.iter().enumerate() {
+        if number > 0 {
+            out.push('\u{1f}');
+        }
+        show(&field.of(case), value::Unit::Plain, &mut out);
+    }
+    out
 }
 
 /// Puts a rule into its place: what an entry does not say stays as it was.

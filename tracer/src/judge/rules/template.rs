@@ -43,38 +43,43 @@ impl Part {
     fn fill(&self, case: &Case<'_>, out: &mut String) {
         match self {
             Self::Text(text) => out.push_str(text),
-            Self::Field(field) => match show(&field.of(case), field.unit()) {
-                Some(text) => out.push_str(&text),
-                None => out.push_str("unknown"),
-            },
+            Self::Field(field) => {
+                if !show(&field.of(case), field.unit(), out) {
+                    out.push_str("unknown");
+                }
+            }
             Self::Optional(parts) => {
-                let is_known = |part: &Self| part.fields().iter().all(|field| field.of(case).is_known());
-                if parts.iter().all(is_known) {
+                if parts.iter().all(|part| part.is_known(case)) {
                     parts.iter().for_each(|part| part.fill(case, out));
                 }
             }
         }
     }
 
-    fn fields(&self) -> Vec<&Field> {
+    fn is_known(&self, case: &Case<'_>) -> bool {
         match self {
-            Self::Text(_) => Vec::new(),
-            Self::Field(field) => vec![field],
-            Self::Optional(parts) => parts.iter().flat_map(Self::fields).collect(),
+            Self::Text(_) => true,
+            Self::Field(field) => field.of(case).is_known(),
+            Self::Optional(parts) => parts.iter().all(|part| part.is_known(case)),
         }
     }
 }
 
-/// A value as a person reads it.
-#[must_use]
-pub fn show(value: &Value<'_>, unit: Unit) -> Option<String> {
+/// Adds a value as a person reads it; `false`: it is not known.
+pub fn show(value: &Value<'_>, unit: Unit, out: &mut String) -> bool {
     match value {
-        Value::Absent => None,
-        Value::Text(text) => Some(text.clone().into_owned()),
-        Value::Number(number) => Some(unit.show(*number)),
-        Value::Flag(flag) => Some(if *flag { "yes" } else { "no" }.to_owned()),
-        Value::Texts(texts) => Some(texts.join(", ")),
+        Value::Absent => return false,
+        Value::Text(text) => out.push_str(text),
+        Value::Number(number) => out.push_str(&unit.show(*number)),
+        Value::Flag(flag) => out.push_str(if *flag { "yes" } else { "no" }),
+        Value::Texts(texts) => {
+            for (text, comma) in texts.iter().zip(std::iter::once("").chain(std::iter::repeat(", "))) {
+                out.push_str(comma);
+                out.push_str(text);
+            }
+        }
     }
+    true
 }
 
 fn parts(rest: &mut &str, is_inner: bool) -> Result<Vec<Part>, String> {
