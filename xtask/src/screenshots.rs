@@ -62,7 +62,7 @@ fn report(directory: &Path) -> Result<PathBuf> {
     };
     let capture = directory.join("afternoon.jsonl");
     let page = directory.join("report.html");
-    fs::write(&capture, shell::capture(&mut Command::new(program("xperia")?))?)
+    fs::write(&capture, shell::capture(&mut Command::new(program("story")?))?)
         .with_context(|| format!("write {}", capture.display()))?;
     let mut tracer = Command::new(program("tracer")?);
     tracer.arg("report").arg(&capture).arg("--output").arg(&page).args(["--title", "Phone, first afternoon"]);

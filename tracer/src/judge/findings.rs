@@ -194,8 +194,8 @@ impl Findings {
             }
         }
         if let Some(pending) = &mut self.pending {
-            let is_gone = |key: &&Box<str>| !self.by_key.contains_key(&number_of(key));
-            pending.removed.extend(removed.iter().filter(is_gone).cloned());
+            let gone = removed.iter().filter(|key| !self.by_key.contains_key(&number_of(key)));
+            pending.removed.extend(gone.cloned());
         }
     }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use lru::LruCache;
+use smallvec::SmallVec;
 
 use super::book::{Book, Booked, RowId};
 use super::cadence::{Beats, Cadence, Growth};
@@ -32,7 +33,7 @@ pub struct Watched {
     connected: Option<Timestamp>,
     beats_row: Option<RowId>,
     /// Numbers of the rules that noticed it.
-    noticed: Vec<u16>,
+    noticed: SmallVec<[u16; 4]>,
     /// Hash of where it goes to; only where it may be stored.
     ends: u64,
     unsaved: Unsaved,
@@ -173,7 +174,7 @@ impl Watched {
             booked: None,
             connected: (seen.action == Action::Connect).then_some(seen.at),
             beats_row: None,
-            noticed: Vec::new(),
+            noticed: SmallVec::new(),
             ends,
             unsaved: Unsaved::default(),
         }

@@ -159,15 +159,22 @@ pub struct Places {
 /// Rendered places, the least recently used one given up first.
 pub struct PlaceCache {
     entries: LruCache<IpAddr, Arc<PlaceText>>,
+    most: usize,
 }
 
 impl Default for PlaceCache {
     fn default() -> Self {
-        Self { entries: LruCache::unbounded() }
+        Self::of_at_most(CAPACITY)
     }
 }
 
 impl PlaceCache {
+    /// With room for so many.
+    #[must_use]
+    pub fn of_at_most(most: usize) -> Self {
+        Self { entries: LruCache::unbounded(), most }
+    }
+
     /// The places of both ends.
     pub fn of(&mut self, tuple: &Tuple, geo: &Geo) -> Places {
         Places { local: self.at(tuple.local_ip(), geo), remote: self.at(tuple.remote_ip(), geo) }
@@ -180,7 +187,7 @@ impl PlaceCache {
         }
         let place = Arc::new(PlaceText::of(address, &geo.lookup(address)));
         self.entries.put(address, Arc::clone(&place));
-        if self.entries.len() > CAPACITY {
+        if self.entries.len() > self.most {
             self.entries.pop_lru();
         }
         place

@@ -35,6 +35,9 @@ pub use lines::{Broken, each_line};
 use start::Recorded;
 pub use start::{Given, USUAL_LOOK};
 
+/// Addresses whose places are remembered: those of a day of many devices.
+const PLACES: usize = 16_384;
+
 /// What of a recorded stream is to be written.
 #[derive(Clone, Debug, Default)]
 pub struct Wanted {
@@ -121,7 +124,7 @@ impl Replay {
             geo,
             given,
             wanted,
-            places: PlaceCache::default(),
+            places: PlaceCache::of_at_most(PLACES),
             owners: Owners::default(),
             stream: Stream::default(),
             tells_losses: true,
@@ -286,6 +289,9 @@ impl Replay {
         ends: &Ends,
         verdict: &Verdict,
     ) {
+        if verdict.alerts.is_empty() && !self.wanted.admits(action) {
+            return;
+        }
         let Self { judge, wanted, seq, out, alerts, .. } = self;
         let lists = judge.expectations.list_names(&verdict.lists);
         let service = verdict.service.and_then(|found| judge.expectations.service(found));

@@ -60,44 +60,76 @@ fn end(line: &str, at: usize) -> Result<(), Error> {
     if space(line, at) == line.len() { Ok(()) } else { Err(cut()) }
 }
 
+/// What a byte is outside of strings.
+const OTHER: u8 = 0;
+const QUOTE: u8 = 1;
+const OPEN: u8 = 2;
+const CLOSE: u8 = 3;
+/// Ends a value that is in no brackets.
+const BREAK: u8 = 4;
+
+/// One look instead of several comparisons: most bytes are [`OTHER`].
+static CLASSES: [u8; 256] = classes();
+
+const fn classes() -> [u8; 256] {
+    let mut classes = [OTHER; 256];
+    classes[b'"' as usize] = QUOTE;
+    classes[b'{' as usize] = OPEN;
+    classes[b'[' as usize] = OPEN;
+    classes[b'}' as usize] = CLOSE;
+    classes[b']' as usize] = CLOSE;
+    classes[b',' as usize] = BREAK;
+    classes[b' ' as usize] = BREAK;
+    classes[b'\t' as usize] = BREAK;
+    classes[b'\r' as usize] = BREAK;
+    classes[b'\n' as usize] = BREAK;
+    classes
+}
+
 /// Behind the quote that ends a string; `at` is in it.
 fn string_end(line: &str, mut at: usize) -> Result<usize, Error> {
-    loop {
-        match byte(line, at) {
-            Some(b'"') => return Ok(at + 1),
-            Some(b'\\') => at += 2,
-            Some(_) => at += 1,
-            None => return Err(cut()),
+    let bytes = line.as_bytes();
+    while at < bytes.len() {
+        let byte = bytes[at];
+        at += 1;
+        if byte == b'"' {
+            return Ok(at);
+        }
+        if byte == b'\\' {
+            at += 1;
         }
     }
+    Err(cut())
 }
 
 /// Behind a value.
 fn value_end(line: &str, mut at: usize) -> Result<usize, Error> {
+    let bytes = line.as_bytes();
     let start = at;
     let mut depth = 0_usize;
-    loop {
-        match byte(line, at) {
-            Some(b'"') => at = string_end(line, at + 1)?,
-            Some(b'{' | b'[') => {
+    while at < bytes.len() {
+        let class = CLASSES[usize::from(bytes[at])];
+        if class == OTHER || class == BREAK && depth > 0 {
+            at += 1;
+            continue;
+        }
+        match class {
+            QUOTE => at = string_end(line, at + 1)?,
+            OPEN => {
                 depth += 1;
                 at += 1;
             }
-            Some(b'}' | b']') if depth > 0 => {
+            CLOSE if depth > 0 => {
                 depth -= 1;
                 at += 1;
             }
-            Some(b',' | b'}' | b']' | b' ' | b'\t' | b'\r' | b'\n') if depth == 0 => {
-                return if at > start { Ok(at) } else { Err(cut()) };
-            }
-            Some(_) => {
-                at += 1;
-                continue;
-            }
-            None => return Err(cut()),
+            // The next member, or the end of the object.
+            _ if at > start => return Ok(at),
+            _ => return Err(cut()),
         }
         if depth == 0 {
             return Ok(at);
         }
     }
+    Err(cut())
 }

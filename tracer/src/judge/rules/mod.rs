@@ -193,7 +193,10 @@ impl Rule {
 
 /// What fields say, one behind the other.
 fn told(fields: &[Field], case: &Case<'_>) -> String {
-    let mut out = String::new();
+    if fields.is_empty() {
+        return String::new();
+    }
+    let mut out = String::with_capacity(96);
     for (number, field) in fields.iter().enumerate() {
         if number > 0 {
             out.push('\u{1f}');

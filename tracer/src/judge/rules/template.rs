@@ -17,6 +17,9 @@ enum Part {
     Optional(Vec<Part>),
 }
 
+/// Bytes of most sentences: room that need not grow.
+const USUAL: usize = 192;
+
 impl Template {
     /// Reads a sentence.
     ///
@@ -31,7 +34,7 @@ impl Template {
     /// The sentence about a case. A field that is not known, outside of `[…]`, reads as "unknown".
     #[must_use]
     pub fn fill(&self, case: &Case<'_>) -> String {
-        let mut out = String::new();
+        let mut out = String::with_capacity(USUAL);
         for part in &self.parts {
             part.fill(case, &mut out);
         }
