@@ -233,7 +233,9 @@ impl Stages {
             self.judge.begin_stream(Some(StreamId { boot, began: timestamp }));
         }
         let findings = if action == Action::Stop { self.judge.summary() } else { Vec::new() };
-        let stream = StreamObject { findings, ..stream };
+        let left_out =
+            Some(self.judge.findings.left_out).filter(|&count| count > 0 && action == Action::Stop);
+        let stream = StreamObject { findings, findings_left_out: left_out, ..stream };
         let kind = match action {
             Action::Loss | Action::Warning => EventKind::PipelineError,
             Action::Stats => EventKind::Metric,

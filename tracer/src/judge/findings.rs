@@ -13,9 +13,11 @@ use crate::clock::Timestamp;
 use crate::hash::Fnv;
 use crate::record::Severity;
 
-/// Findings that are kept. When there are more, the one that was noticed longest ago makes room, unless that is less than the quiet
-/// period ago: then further ones are counted.
-const MOST: usize = 2_000;
+/// Findings that are kept. When there are more, the one that was noticed longest ago makes room, if that is [`OLD`]: else it would be
+/// told again and again, as new. Further ones are counted then.
+const MOST: usize = 4_000;
+/// A week.
+const OLD: Duration = Duration::from_secs(7 * 86_400);
 /// Flows that a finding names as evidence: the first ones.
 const MOST_FLOWS: usize = 8;
 
@@ -134,7 +136,7 @@ impl Findings {
             self.all.len() - 1
         } else {
             let (id, oldest) = self.all.iter_mut().enumerate().min_by_key(|(_, finding)| finding.last)?;
-            if noticed.at.0.saturating_sub(oldest.last.0) < u64::try_from(self.quiet.as_nanos()).ok()? {
+            if Duration::from_nanos(noticed.at.0.saturating_sub(oldest.last.0)) < OLD.max(self.quiet) {
                 return None;
             }
             self.by_key.remove(&number_of(&oldest.key));
@@ -405,7 +407,7 @@ mod tests {
         }
         assert_eq!((findings.all().len(), findings.left_out), (MOST, 3));
         assert_eq!(findings.take_changes().0.len(), MOST);
-        assert_eq!(notice(&mut findings, "late", "", 1, 1), Some(News::New));
+        assert_eq!(notice(&mut findings, "late", "", 7 * 24, 1), Some(News::New));
         let (changed, removed) = findings.take_changes();
         assert_eq!((changed.len(), removed.len(), findings.all().len()), (1, 1, MOST));
     }

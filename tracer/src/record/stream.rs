@@ -47,6 +47,9 @@ pub struct StreamObject<'a> {
     /// Where what is seen is kept: `start`; and how far: `stats` and `stop`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ledger: Option<LedgerObject>,
+    /// Findings for which there was no room; their flags stand in the records all the same: `stop`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub findings_left_out: Option<u64>,
     /// Resident memory of this process, KiB: `stats`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_kib: Option<u64>,

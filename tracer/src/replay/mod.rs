@@ -341,6 +341,10 @@ impl Replay {
             if !findings.is_empty() {
                 object.insert("findings".to_owned(), serde_json::to_value(findings)?);
             }
+            object.remove("findings_left_out");
+            if self.judge.findings.left_out > 0 {
+                object.insert("findings_left_out".to_owned(), self.judge.findings.left_out.into());
+            }
         }
         self.pass_with(Action::Stop, members, &tracer);
         Ok(())
