@@ -65,12 +65,25 @@ pub fn read_only(path: &Path) -> Result<Connection, LedgerError> {
     Ok(connection)
 }
 
+/// Makes the directory of a ledger, if need be.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn make_directory(path: &Path) -> Result<(), LedgerError> {
+    match path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
+        Some(directory) => fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(directory)
+            .map_err(LedgerError::io(path, "created")),
+        None => Ok(()),
+    }
+}
+
 /// With the rights of its owner only: it says who talked to whom.
 fn create(path: &Path) -> Result<(), LedgerError> {
     let refused = LedgerError::io(path, "created");
-    if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(&refused)?;
-    }
+    make_directory(path)?;
     match OpenOptions::new().create_new(true).write(true).mode(0o600).open(path) {
         Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(refused(error)),
         _ => Ok(()),

@@ -39,10 +39,8 @@ impl Keeper {
     /// # Errors
     /// When it cannot be used, or another tracer writes it.
     pub fn open(path: &Path, judge: &mut Judge) -> Result<(Self, Option<String>), LedgerError> {
-        if let Some(directory) = path.parent() {
-            // Creating the ledger tells why, if it fails; its lock needs the directory first.
-            let _ = std::fs::create_dir_all(directory);
-        }
+        // The lock is there, too.
+        connection::make_directory(path)?;
         let lock = Lock::take(path)?;
         let mut connection = connection::open(path)?;
         bounds::keep(&mut connection, MOST_BYTES).map_err(LedgerError::sqlite(path, "tidied up"))?;
