@@ -40,9 +40,11 @@ pub fn report(args: &ReportArgs) -> Result<(), Failure> {
     };
     commands::open_output(args.output.as_deref())?.write_all(text.as_bytes())?;
     let lost: u64 = material.losses.iter().map(|loss| loss.count).sum();
+    // A ledger has sums, no records.
+    let records = Some(material.sources.records).filter(|&records| records > 0);
     eprintln!(
-        "tracer: {} records, {} apps, {} findings told as {}{}",
-        material.sources.records,
+        "tracer: {}{} apps, {} findings told as {}{}",
+        records.map_or(String::new(), |records| format!("{records} records, ")),
         material.apps.len(),
         material.stories.iter().map(|story| story.points.len()).sum::<usize>(),
         super::words::count(u64::try_from(material.stories.len()).unwrap_or_default(), "story", "stories"),
