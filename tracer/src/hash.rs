@@ -1,5 +1,6 @@
 //! A hash that stays the same over runs, versions and machines: for what is stored. Not against enemies.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
 /// FNV-1a, 64 bits (<http://www.isthe.com/chongo/tech/comp/fnv/>).
@@ -46,6 +47,14 @@ impl Fnv {
     #[must_use]
     pub fn get(self) -> u64 {
         self.0
+    }
+}
+
+/// Hashes a text that is written piece by piece.
+impl fmt::Write for Fnv {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        *self = self.text(text);
+        Ok(())
     }
 }
 

@@ -209,7 +209,7 @@ impl Judge {
                 let (id, news) = self.findings.notice(Noticed {
                     rule: &rule.id,
                     severity: rule.severity,
-                    about: &rule.key(&case),
+                    about: rule.key(&case),
                     changing: &rule.changing(&case),
                     reason: &flag.reason,
                     expected_if: &|| rule.expected_if(&case),

@@ -166,20 +166,31 @@ impl Who {
     /// How a person calls the owner: packages, or process and user.
     #[must_use]
     pub fn label(&self) -> String {
+        let mut label = String::new();
+        // Writing to a String cannot fail.
+        let _ = self.write_label(&mut label);
+        label
+    }
+
+    /// Writes [`Who::label`].
+    ///
+    /// # Errors
+    /// Those of writing.
+    pub fn write_label(&self, out: &mut impl fmt::Write) -> fmt::Result {
         let mut packages = self.packages();
         if let Some(first) = packages.next() {
+            out.write_str(first)?;
             return match (packages.next(), packages.count()) {
-                (None, _) => first.to_owned(),
-                (Some(second), 0) => format!("{first} and {second}"),
-                (Some(_), more) => format!("{first} and {} more", more + 1),
+                (None, _) => Ok(()),
+                (Some(second), 0) => write!(out, " and {second}"),
+                (Some(_), more) => write!(out, " and {} more", more + 1),
             };
         }
-        let process = self.process.as_deref();
-        match (process, self.uid) {
-            (Some(process), Some(uid)) => format!("{process} (uid {uid})"),
-            (Some(process), None) => process.to_owned(),
-            (None, Some(uid)) => format!("uid {uid}"),
-            (None, None) => "a process that is not known".to_owned(),
+        match (self.process.as_deref(), self.uid) {
+            (Some(process), Some(uid)) => write!(out, "{process} (uid {uid})"),
+            (Some(process), None) => out.write_str(process),
+            (None, Some(uid)) => write!(out, "uid {uid}"),
+            (None, None) => out.write_str("a process that is not known"),
         }
     }
 }
@@ -191,7 +202,8 @@ impl Behalf {
     }
 }
 
-fn names(joined: &str) -> impl Iterator<Item = &str> {
+/// The names in a text with commas in between.
+pub(super) fn names(joined: &str) -> impl Iterator<Item = &str> {
     joined.split(',').filter(|name| !name.is_empty())
 }
 

@@ -3,6 +3,7 @@
 //! What judging is told is stretched as it comes in: times from the first record on, ages, silences. Records, and when a finding
 //! was noticed, keep the time that it really was; what a reason says (`open for 2 h`) is the stretched one.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use super::observation::Observation;
@@ -36,9 +37,9 @@ impl TimeScale {
     }
 
     /// What judging is told of a record.
-    pub fn stretch<'a>(&mut self, seen: &Observation<'a>) -> Observation<'a> {
+    pub fn stretch<'o, 'a>(&mut self, seen: &'o Observation<'a>) -> Cow<'o, Observation<'a>> {
         if self.factor == 1 {
-            return *seen;
+            return Cow::Borrowed(seen);
         }
         let origin = self.origin.get_or_insert(seen.at).0;
         let times = |time: u64| time.saturating_mul(u64::from(self.factor));
@@ -46,12 +47,12 @@ impl TimeScale {
             Some(after) => origin.saturating_add(times(after)),
             None => origin.saturating_sub(times(origin - seen.at.0)),
         };
-        Observation {
+        Cow::Owned(Observation {
             at: Timestamp(at),
             age_ms: seen.age_ms.map(times),
             silent_ms: seen.silent_ms.map(times),
             ..*seen
-        }
+        })
     }
 
     /// A time that the user gave in judging's time, as it really passes.

@@ -72,16 +72,17 @@ impl Default for WatchedFlows {
 impl WatchedFlows {
     /// The flow of a record.
     pub fn of(&mut self, seen: &Observation<'_>) -> &mut Watched {
-        let ends = if self.pending.is_some() { ends(seen) } else { 0 };
+        let is_stored = self.pending.is_some();
+        let ends = || if is_stored { ends(seen) } else { 0 };
         if self.all.len() > MOST
             && let Some((flow, watched)) = self.all.pop_lru()
         {
             note_end(&mut self.pending, flow, &watched);
         }
-        let watched = self.all.get_or_insert_mut(seen.flow, || Watched::new(seen, ends));
-        if std::mem::take(&mut watched.unsaved.is_restored) && watched.ends != ends {
+        let watched = self.all.get_or_insert_mut(seen.flow, || Watched::new(seen, ends()));
+        if std::mem::take(&mut watched.unsaved.is_restored) && watched.ends != ends() {
             // The same number, another connection.
-            *watched = Watched::new(seen, ends);
+            *watched = Watched::new(seen, ends());
             watched.unsaved.is_stored = true;
         }
         if let Some(pending) = &mut self.pending

@@ -33,6 +33,11 @@ impl<T> Rendered<T> {
         Some(Self { json, of: PhantomData })
     }
 
+    /// Without the quotes of a text.
+    fn text(&self) -> &str {
+        self.json.get().trim_matches('"')
+    }
+
     fn copy(&self) -> Self {
         Self { json: self.json.clone(), of: PhantomData }
     }
@@ -113,6 +118,12 @@ impl PlaceText {
             geo: self.geo.as_ref().map(Rendered::copy),
             asn: self.asn.as_ref().map(Rendered::copy),
         }
+    }
+
+    /// The address as it is written.
+    #[must_use]
+    pub fn ip_text(&self) -> &str {
+        self.ip.as_ref().map_or("", Rendered::text)
     }
 
     /// The end of a connection at this address; port 0 is an unknown port.

@@ -74,7 +74,7 @@ fn notice(findings: &mut Findings, rule: &str, severity: Severity, booked: (AppI
     findings.notice(Noticed {
         rule: &rule,
         severity,
-        about: reason,
+        about: crate::hash::Fnv::new().text(reason),
         changing: "",
         reason,
         expected_if: &|| "its maker says so".to_owned(),

@@ -1,8 +1,9 @@
 //! What is known about an app from before a record. Pure.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
-use super::{App, day};
+use super::{App, address_hash, day};
 use crate::clock::Timestamp;
 
 /// Days on which something must have been sent before a median of them is called usual.
@@ -15,10 +16,9 @@ pub struct History<'a> {
     pub(super) now: Timestamp,
     pub(super) known_for: Duration,
     pub(super) country: Option<&'static str>,
+    pub(super) address: IpAddr,
     pub is_new_destination: bool,
     pub is_new_country: bool,
-    /// The app had a name for this address once.
-    pub had_name: bool,
 }
 
 impl<'a> History<'a> {
@@ -32,6 +32,12 @@ impl<'a> History<'a> {
     pub fn earlier_countries(self) -> impl Iterator<Item = &'static str> + use<'a> {
         let new = self.country.filter(|_| self.is_new_country);
         self.app.countries.iter().copied().filter(move |&country| Some(country) != new)
+    }
+
+    /// Whether the app had a name for this address once.
+    #[must_use]
+    pub fn had_name(&self) -> bool {
+        self.app.named.contains(&address_hash(self.address))
     }
 
     #[must_use]

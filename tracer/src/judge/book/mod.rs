@@ -15,6 +15,7 @@ pub use history::History;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::BuildHasher;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use hashbrown::{DefaultHashBuilder, HashMap, HashSet};
@@ -120,6 +121,8 @@ pub struct Booked {
     /// Nobody had seen its app talk to this destination, this country, before.
     is_new_destination: bool,
     is_new_country: bool,
+    /// What is known of whom its app talks to has this one, and nothing more will be known of it on this row.
+    is_settled: bool,
 }
 
 /// All apps and rows.
@@ -139,7 +142,16 @@ impl Booked {
     /// As it was stored. The next record of the flow looks up its row anew.
     pub(in crate::judge) fn restored(saved: &SavedBooking) -> Self {
         let SavedBooking { app, row, amounts, day, is_new_destination, is_new_country } = *saved;
-        Self { app, row, fingerprint: NO_FINGERPRINT, amounts, day, is_new_destination, is_new_country }
+        Self {
+            app,
+            row,
+            fingerprint: NO_FINGERPRINT,
+            amounts,
+            day,
+            is_new_destination,
+            is_new_country,
+            is_settled: false,
+        }
     }
 }
 
@@ -185,20 +197,28 @@ impl Book {
         now.day =
             if now.amounts == Amounts::default() { Some(day) } else { now.day.filter(|&same| same == day) };
         now.amounts = now.amounts.at_least(&new);
-        let is_set_back = self.is_set_back();
-        if let Some(app) = self.apps.get_mut(&now.app) {
-            app.last_seen = app.last_seen.max(seen.at);
-            app.first_seen = earliest(app.first_seen, seen.at, is_set_back);
-            if added.sent > 0 {
-                *app.sent.entry(day).or_default() += added.sent;
-                while app.sent.len() > LOOK_BACK {
-                    app.sent.pop_first();
-                }
-            }
+        self.add_to_app(now.app, day, added.sent, seen.at);
+        if !now.is_settled {
+            self.settle(seen, service, &mut now);
         }
-        self.settle(seen, service, &mut now);
         self.add(now.row, day, added, seen.at);
         *booked = Some(now);
+    }
+
+    fn add_to_app(&mut self, id: AppId, day: u32, sent: u64, at: Timestamp) {
+        let is_set_back = self.is_set_back();
+        let Some(app) = self.apps.get_mut(&id) else { return };
+        app.last_seen = app.last_seen.max(at);
+        app.first_seen = earliest(app.first_seen, at, is_set_back);
+        if sent > 0 {
+            *app.sent.entry(day).or_default() += sent;
+            while app.sent.len() > LOOK_BACK {
+                app.sent.pop_first();
+            }
+        }
+        if let Some(pending) = &mut self.pending {
+            pending.touch_app(id, app);
+        }
     }
 
     /// What was known about the app of a flow before it.
@@ -207,7 +227,7 @@ impl Book {
         let app = self.apps.get(&booked.app)?;
         Some(History {
             app,
-            had_name: app.named.contains(&address_hash(seen)),
+            address: seen.remote().at.address,
             now: seen.at,
             known_for: self.known_for(booked.app, app, seen.at),
             country: country(seen),
@@ -271,6 +291,7 @@ impl Book {
             day: before.and_then(|before| before.day),
             is_new_destination: before.is_some_and(|before| before.is_new_destination),
             is_new_country: before.is_some_and(|before| before.is_new_country),
+            is_settled: false,
         }
     }
 
@@ -336,24 +357,26 @@ impl Book {
 
     /// Notes whom an app talked to, once a flow had its chance to get a name.
     fn settle(&mut self, seen: &Observation<'_>, service: Option<&str>, booked: &mut Booked) {
-        let Some(app) = self.apps.get_mut(&booked.app) else { return };
         if seen.is_incoming() {
+            booked.is_settled = true;
             return;
         }
+        let Some(app) = self.apps.get_mut(&booked.app) else { return };
         if let Some(country) = country(seen)
             && app.countries.insert(country)
         {
             booked.is_new_country = true;
         }
         if seen.name.is_some() {
-            app.unsaved.has_named |= app.named.put(address_hash(seen), ()).is_none();
+            app.unsaved.has_named |= app.named.put(address_hash(seen.remote().at.address), ()).is_none();
             if app.named.len() > MOST_NAMED {
                 app.named.pop_lru();
             }
         }
-        let is_settled = seen.name.is_some() || !matches!(seen.action, Action::Connect | Action::Established);
+        booked.is_settled =
+            seen.name.is_some() || !matches!(seen.action, Action::Connect | Action::Established);
         let registered = seen.name.map(|name| name.registered.unwrap_or(name.domain));
-        if is_settled
+        if booked.is_settled
             && let Some(target) = target(service, registered, seen.remote().at.as_number)
             && app.targets.insert(target)
         {
@@ -402,8 +425,8 @@ fn target(service: Option<&str>, registered: Option<&str>, asn: Option<u32>) -> 
     }
 }
 
-fn address_hash(seen: &Observation<'_>) -> u64 {
-    Fnv::new().address(seen.remote().at.address).get()
+fn address_hash(address: IpAddr) -> u64 {
+    Fnv::new().address(address).get()
 }
 
 /// What stays the same of an owner.

@@ -10,10 +10,8 @@ impl Book {
         known.total.add(&added);
         known.last_seen = known.last_seen.max(at);
         known.first_seen = earliest(known.first_seen, at, is_set_back);
-        let app = known.key.app;
-        if self.pending.is_some() {
-            self.touch_app(app);
-            self.touch_row(row, Some((day, added.signed())));
+        if let Some(pending) = &mut self.pending {
+            pending.touch_row(row, known, Some((day, added.signed())));
         }
     }
 

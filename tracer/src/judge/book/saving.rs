@@ -33,6 +33,23 @@ pub struct Pending {
     removed_rows: Vec<RowId>,
 }
 
+impl Pending {
+    pub(super) fn touch_app(&mut self, id: AppId, app: &mut App) {
+        if !std::mem::replace(&mut app.unsaved.is_listed, true) {
+            self.apps.push(id);
+        }
+    }
+
+    pub(super) fn touch_row(&mut self, id: RowId, row: &mut Row, added: Option<(u32, [i64; 4])>) {
+        if !std::mem::replace(&mut row.unsaved.is_listed, true) {
+            self.rows.push(id);
+        }
+        if let Some((day, added)) = added {
+            row.unsaved.add(day, added);
+        }
+    }
+}
+
 impl Unsaved {
     pub(super) fn is_listed(&self) -> bool {
         self.is_listed
@@ -77,22 +94,16 @@ impl Book {
         }
     }
 
-    pub(super) fn touch_app(&mut self, id: AppId) {
-        if let (Some(pending), Some(app)) = (&mut self.pending, self.apps.get_mut(&id))
-            && !std::mem::replace(&mut app.unsaved.is_listed, true)
-        {
-            pending.apps.push(id);
+    fn touch_app(&mut self, id: AppId) {
+        if let (Some(pending), Some(app)) = (&mut self.pending, self.apps.get_mut(&id)) {
+            pending.touch_app(id, app);
         }
     }
 
     /// A row changed; `added`: what was added to it, on which day.
     pub(super) fn touch_row(&mut self, id: RowId, added: Option<(u32, [i64; 4])>) {
-        let (Some(pending), Some(row)) = (&mut self.pending, self.rows.get_mut(&id)) else { return };
-        if !std::mem::replace(&mut row.unsaved.is_listed, true) {
-            pending.rows.push(id);
-        }
-        if let Some((day, added)) = added {
-            row.unsaved.add(day, added);
+        if let (Some(pending), Some(row)) = (&mut self.pending, self.rows.get_mut(&id)) {
+            pending.touch_row(id, row, added);
         }
     }
 

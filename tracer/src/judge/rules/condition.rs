@@ -1,7 +1,6 @@
 //! One condition of a rule: a field, and what it must say. What is not known meets no condition but `known = false`: a
 //! finding never rests on what was not seen.
 
-use std::borrow::Cow;
 use std::ops::Range;
 
 use toml::Spanned;
@@ -103,7 +102,7 @@ impl Condition {
                 };
                 comparison.holds(value, operand)
             }
-            Test::Like(forms) => texts(&value).iter().any(|text| forms.iter().any(|form| form.matches(text))),
+            Test::Like(forms) => value.any_text(|text| forms.iter().any(|form| form.matches(text))),
         }
     }
 }
@@ -122,21 +121,12 @@ impl Comparison {
 impl Operand {
     /// Whether it is the value, or one of several; `None`: it is not known itself.
     fn is_among(&self, value: &Value<'_>, case: &Case<'_>) -> Option<bool> {
-        let other = match self {
-            Self::Text(text) => Value::Text(Cow::Borrowed(text)),
-            Self::Number(number) => Value::Number(*number),
-            Self::Flag(flag) => Value::Flag(*flag),
-            Self::Field(field) => field.of(case),
-        };
-        Some(match (value, &other) {
-            (_, Value::Absent) => return None,
-            (Value::Number(one), Value::Number(other)) => one == other,
-            (Value::Flag(one), Value::Flag(other)) => one == other,
-            (value, other) => {
-                let others = texts(other);
-                texts(value).iter().any(|text| others.contains(text))
-            }
-        })
+        match self {
+            Self::Text(text) => Some(value.any_text(|one| one == text)),
+            Self::Number(number) => Some(matches!(value, Value::Number(one) if one == number)),
+            Self::Flag(flag) => Some(matches!(value, Value::Flag(one) if one == flag)),
+            Self::Field(field) => is_same(value, &field.of(case)),
+        }
     }
 
     fn number(&self, case: &Case<'_>) -> Option<f64> {
@@ -151,12 +141,13 @@ impl Operand {
     }
 }
 
-fn texts<'v>(value: &'v Value<'_>) -> &'v [Cow<'v, str>] {
-    match value {
-        Value::Text(text) => std::slice::from_ref(text),
-        Value::Texts(texts) => texts,
-        _ => &[],
-    }
+fn is_same(value: &Value<'_>, other: &Value<'_>) -> Option<bool> {
+    Some(match (value, other) {
+        (_, Value::Absent) => return None,
+        (Value::Number(one), Value::Number(other)) => one == other,
+        (Value::Flag(one), Value::Flag(other)) => one == other,
+        (value, other) => value.any_text(|one| other.any_text(|text| text == one)),
+    })
 }
 
 fn test(

@@ -7,11 +7,11 @@ use std::sync::LazyLock;
 
 use serde_json::Value as Json;
 
-use super::value::{Unit, Value};
+use super::value::{Made, Texts, Unit, Value};
 use crate::judge::book::History;
 use crate::judge::cadence::Cadence;
 use crate::judge::channel::Channel;
-use crate::judge::observation::{Observation, Place};
+use crate::judge::observation::Observation;
 use crate::judge::services::{Found, Service};
 use crate::judge::toml_input::unknown;
 
@@ -102,16 +102,20 @@ fn member<'c>(record: &Json, path: &str) -> Value<'c> {
             found = found.into_iter().filter_map(Json::as_array).flatten().collect();
         }
     }
-    let owned = |value: Value<'_>| match value {
-        Value::Absent => Value::Absent,
-        Value::Number(number) => Value::Number(number),
-        Value::Flag(flag) => Value::Flag(flag),
-        Value::Text(text) => Value::Text(Cow::Owned(text.into_owned())),
-        Value::Texts(texts) => Value::texts(texts.into_iter().map(Cow::into_owned)),
-    };
     match found.as_slice() {
         [only] if !path.contains("[]") => owned(Value::of_json(only)),
         several => Value::texts(several.iter().filter_map(|value| value.as_str()).map(str::to_owned)),
+    }
+}
+
+fn owned<'c>(value: Value<'_>) -> Value<'c> {
+    match value {
+        Value::Number(number) => Value::Number(number),
+        Value::Flag(flag) => Value::Flag(flag),
+        Value::Text(text) => Value::Text(Cow::Owned(text.into_owned())),
+        Value::Texts(Texts::Each(texts)) => Value::texts(texts.into_iter().map(Cow::into_owned)),
+        // JSON has no others.
+        Value::Absent | Value::Made(_) | Value::Texts(_) => Value::Absent,
     }
 }
 
@@ -121,10 +125,6 @@ static MEMBERS: LazyLock<Vec<String>> = LazyLock::new(crate::record::member_path
 /// An enum as it is written.
 fn word<'c>(value: Option<impl Into<&'static str>>) -> Value<'c> {
     Value::text(value.map(Into::into))
-}
-
-fn ip<'c>(end: &Place<'c>) -> Value<'c> {
-    Value::Text(Cow::Owned(end.at.address.to_string()))
 }
 
 fn service<'c, T: 'c>(case: &Case<'c>, of: impl Fn(&'c Service) -> Option<T>) -> Option<T> {
@@ -147,7 +147,7 @@ static KNOWN: &[KnownField] = fields! {
     "network.protocol" Plain |case| word(case.seen.protocol);
     "network.cleartext" Plain |case| Value::Flag(case.seen.is_cleartext());
     "network.direction" Plain |case| word(case.seen.direction);
-    "source.ip" Plain |case| ip(&case.seen.source);
+    "source.ip" Plain |case| Value::text(Some(case.seen.source.at.ip_text()));
     "source.port" Plain |case| Value::number(case.seen.source.port);
     "source.scope" Plain |case| word(Some(case.seen.source.at.scope));
     "source.geo.country_iso_code" Plain |case| Value::text(case.seen.source.at.country.map(|it| it.code));
@@ -156,7 +156,7 @@ static KNOWN: &[KnownField] = fields! {
     "source.as.organization.name" Plain |case| Value::text(case.seen.source.at.as_name.as_deref());
     "source.bytes" Bytes |case| Value::number(case.seen.source.bytes);
     "source.packets" Plain |case| Value::number(case.seen.source.packets);
-    "destination.ip" Plain |case| ip(&case.seen.destination);
+    "destination.ip" Plain |case| Value::text(Some(case.seen.destination.at.ip_text()));
     "destination.port" Plain |case| Value::number(case.seen.destination.port);
     "destination.scope" Plain |case| word(Some(case.seen.destination.at.scope));
     "destination.anycast" Plain |case| Value::Flag(case.seen.destination.at.anycast);
@@ -176,14 +176,14 @@ static KNOWN: &[KnownField] = fields! {
     "destination.service.country_iso_code" Plain |case| Value::text(service(case, |it| it.country.as_deref()));
     "destination.service.category" Plain |case| word(service(case, |it| Some(it.category)));
     "destination.service.expected" Plain
-        |case| Value::texts(service(case, |it| Some(it.expected.iter().map(String::as_str))).into_iter().flatten());
+        |case| Value::strings(service(case, |it| Some(it.expected.as_slice())));
     "destination.service.match" Plain
         |case| Value::texts(case.service.into_iter().flat_map(|(_, found)| found.evidence.names()));
     "destination.service.possible" Plain |case| Value::flag(case.service.map(|(_, found)| found.is_possible()));
-    "destination.lists" Plain |case| Value::texts(case.lists.iter().copied());
-    "user.id" Plain |case| Value::text(case.seen.who.uid.map(|uid| uid.to_string()));
+    "destination.lists" Plain |case| Value::strs(case.lists);
+    "user.id" Plain |case| Value::made(case.seen.who.uid.map(Made::Id));
     "user.name" Plain |case| Value::text(case.seen.who.user.as_deref());
-    "app.package" Plain |case| Value::texts(case.seen.who.packages());
+    "app.package" Plain |case| Value::joined(&case.seen.who.packages);
     "app.kind" Plain |case| word(case.seen.who.app_kind);
     "app.android_user" Plain |case| Value::number(case.seen.who.android_user);
     "app.preinstalled" Plain |case| Value::flag(case.seen.who.is_preinstalled);
@@ -192,18 +192,17 @@ static KNOWN: &[KnownField] = fields! {
     "process.executable" Plain |case| Value::text(case.seen.who.executable.as_deref());
     "attribution.on_behalf_of.uid" Plain |case| Value::number(case.seen.who.on_behalf_of.as_ref().map(|it| it.uid));
     "attribution.on_behalf_of.package" Plain
-        |case| Value::texts(case.seen.who.on_behalf_of.iter().flat_map(|it| it.packages()));
+        |case| case.seen.who.on_behalf_of.as_ref().map_or(Value::Absent, |it| Value::joined(&it.packages));
     "attribution.on_behalf_of.tag" Plain |case| Value::text(case.seen.who.on_behalf_of.as_ref().map(|it| &*it.tag));
     // What judging adds.
-    "home" Plain |case| Value::texts(case.home.iter().map(String::as_str));
-    "who" Plain |case| Value::Text(Cow::Owned(case.seen.who.label()));
+    "home" Plain |case| Value::strings(Some(case.home));
+    "who" Plain |case| Value::Made(Made::Owner(case.seen.who));
     "origin" Plain |case| Value::text(Some(match case.seen.who.is_preinstalled {
         Some(true) => ", which came with the system,",
         _ => "",
     }));
-    "target" Plain |case| Value::Text(target(case));
-    "place" Plain |case| Value::text(
-        case.seen.destination.at.country.map(|country| format!("{} ({})", country.name, country.code)));
+    "target" Plain |case| Value::text(Some(target(case)));
+    "place" Plain |case| Value::made(case.seen.destination.at.country.map(Made::Place));
     "user.uid" Plain |case| Value::number(case.seen.who.uid);
     "channel.open_ms" Milliseconds |case| Value::number(case.channel.map(|it| it.open_ms));
     "channel.open" Plain |case| Value::text(case.channel.map(|it| it.open_text()));
@@ -211,7 +210,7 @@ static KNOWN: &[KnownField] = fields! {
     "channel.bytes_per_hour" Bytes |case| Value::number(case.channel.and_then(|it| it.bytes_per_hour()));
     "ledger.new_destination" Plain |case| Value::flag(case.history.map(|it| it.is_new_destination));
     "ledger.new_country" Plain |case| Value::flag(case.history.map(|it| it.is_new_country));
-    "ledger.had_name" Plain |case| Value::flag(case.history.map(|it| it.had_name));
+    "ledger.had_name" Plain |case| Value::flag(case.history.map(|it| it.had_name()));
     "ledger.known_for_ms" Milliseconds |case| Value::number(case.history.map(|it| it.known_for_ms()));
     "ledger.countries" Plain |case| Value::texts(case.history.into_iter().flat_map(|it| it.earlier_countries()));
     "ledger.sent_today" Bytes |case| Value::number(case.history.map(|it| it.sent_today()));
@@ -227,9 +226,9 @@ static KNOWN: &[KnownField] = fields! {
 };
 
 /// How a person calls what is talked to: service, else name, else address.
-fn target<'c>(case: &Case<'c>) -> Cow<'c, str> {
+fn target<'c>(case: &Case<'c>) -> &'c str {
     let name = service(case, |it| Some(it.name.as_str())).or(case.seen.name.map(|name| name.domain));
-    name.map_or_else(|| Cow::Owned(case.seen.destination.at.address.to_string()), Cow::Borrowed)
+    name.unwrap_or_else(|| case.seen.destination.at.ip_text())
 }
 
 /// The names of all fields that are at hand, with what they are measured in.

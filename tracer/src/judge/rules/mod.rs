@@ -3,11 +3,13 @@
 //! A rule holds when all conditions in `when` hold, at least one table in `any` (if there is one), and no table in `unless`.
 //! docs/rules.md explains the form.
 
+use std::fmt::Write;
 use std::sync::Arc;
 
 use toml::de::{DeTable, DeValue};
 
 use super::toml_input::{Complaint, Entry, Source};
+use crate::hash::Fnv;
 use crate::record::Severity;
 
 mod condition;
@@ -17,7 +19,7 @@ pub mod value;
 
 use condition::Condition;
 use field::{Case, Field};
-use template::{Template, show};
+use template::Template;
 
 const FIELDS: &[&str] = &[
     "id",
@@ -178,32 +180,32 @@ impl Rule {
         self.expected_if.fill(case)
     }
 
-    /// What tells findings of this rule apart.
+    /// Hash of what tells findings of this rule apart.
     #[must_use]
-    pub fn key(&self, case: &Case<'_>) -> String {
-        told(&self.key, case)
+    pub fn key(&self, case: &Case<'_>) -> Fnv {
+        let mut hash = Fnv::new();
+        tell(&self.key, case, &mut hash);
+        hash
     }
 
     /// What makes a finding news when it changes.
     #[must_use]
     pub fn changing(&self, case: &Case<'_>) -> String {
-        told(&self.changes, case)
+        let mut text = String::new();
+        tell(&self.changes, case, &mut text);
+        text
     }
 }
 
 /// What fields say, one behind the other.
-fn told(fields: &[Field], case: &Case<'_>) -> String {
-    if fields.is_empty() {
-        return String::new();
-    }
-    let mut out = String::with_capacity(96);
+fn tell(fields: &[Field], case: &Case<'_>, out: &mut impl Write) {
     for (number, field) in fields.iter().enumerate() {
         if number > 0 {
-            out.push('\u{1f}');
+            // Neither texts nor hashes refuse anything.
+            let _ = out.write_str("\u{1f}");
         }
-        show(&field.of(case), value::Unit::Plain, &mut out);
+        field.of(case).show(value::Unit::Plain, out);
     }
-    out
 }
 
 /// Puts a rule into its place: what an entry does not say stays as it was.

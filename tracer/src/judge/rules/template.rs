@@ -1,7 +1,6 @@
 //! Sentences with values filled in: `{field}` is what the field says, `[…]` is left out when a field in it is not known.
 
 use super::field::{Case, Field};
-use super::value::{Unit, Value};
 
 /// A sentence of a rule.
 #[derive(Clone, Debug, Default)]
@@ -47,7 +46,7 @@ impl Part {
         match self {
             Self::Text(text) => out.push_str(text),
             Self::Field(field) => {
-                if !show(&field.of(case), field.unit(), out) {
+                if !field.of(case).show(field.unit(), out) {
                     out.push_str("unknown");
                 }
             }
@@ -66,23 +65,6 @@ impl Part {
             Self::Optional(parts) => parts.iter().all(|part| part.is_known(case)),
         }
     }
-}
-
-/// Adds a value as a person reads it; `false`: it is not known.
-pub fn show(value: &Value<'_>, unit: Unit, out: &mut String) -> bool {
-    match value {
-        Value::Absent => return false,
-        Value::Text(text) => out.push_str(text),
-        Value::Number(number) => out.push_str(&unit.show(*number)),
-        Value::Flag(flag) => out.push_str(if *flag { "yes" } else { "no" }),
-        Value::Texts(texts) => {
-            for (text, comma) in texts.iter().zip(std::iter::once("").chain(std::iter::repeat(", "))) {
-                out.push_str(comma);
-                out.push_str(text);
-            }
-        }
-    }
-    true
 }
 
 fn parts(rest: &mut &str, is_inner: bool) -> Result<Vec<Part>, String> {

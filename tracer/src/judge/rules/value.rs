@@ -1,17 +1,71 @@
 //! Values of fields, what they are measured in, and how a person reads them.
 
 use std::borrow::Cow;
+use std::fmt::{self, Write};
 
-/// What a field says in one case.
-#[derive(Clone, Debug, PartialEq)]
+use crate::enrich::geo::Country;
+use crate::judge::observation::{Who, names};
+
+/// What a field says in one case. Lent from there: rules are asked about every record, and most of them do not hold.
+#[derive(Clone, Debug)]
 pub enum Value<'a> {
     /// Nothing: it is not known.
     Absent,
     Text(Cow<'a, str>),
+    Made(Made<'a>),
     Number(f64),
     Flag(bool),
-    /// Several texts.
-    Texts(Vec<Cow<'a, str>>),
+    /// Several texts; at least one.
+    Texts(Texts<'a>),
+}
+
+/// A text that is made when somebody wants to read it.
+#[derive(Clone, Copy, Debug)]
+pub enum Made<'a> {
+    /// A number that is an identifier.
+    Id(u32),
+    /// How a person calls the owner.
+    Owner(&'a Who),
+    /// Name and code of a country.
+    Place(Country),
+}
+
+/// Several texts.
+#[derive(Clone, Debug)]
+pub enum Texts<'a> {
+    Strings(&'a [String]),
+    Strs(&'a [&'a str]),
+    /// With commas in between.
+    Joined(&'a str),
+    Each(Vec<Cow<'a, str>>),
+}
+
+impl Made<'_> {
+    fn write(&self, out: &mut impl Write) -> fmt::Result {
+        match self {
+            Self::Id(id) => write!(out, "{id}"),
+            Self::Owner(who) => who.write_label(out),
+            Self::Place(country) => {
+                out.write_str(country.name)?;
+                out.write_str(" (")?;
+                out.write_str(country.code)?;
+                out.write_str(")")
+            }
+        }
+    }
+}
+
+impl Texts<'_> {
+    /// Whether the test is true of any of them; none after that one is looked at.
+    pub fn any(&self, test: impl FnMut(&str) -> bool) -> bool {
+        let mut test = test;
+        match self {
+            Self::Strings(texts) => texts.iter().any(|text| test(text)),
+            Self::Strs(texts) => texts.iter().any(|text| test(text)),
+            Self::Joined(texts) => names(texts).any(test),
+            Self::Each(texts) => texts.iter().any(|text| test(text)),
+        }
+    }
 }
 
 impl<'a> Value<'a> {
@@ -29,9 +83,28 @@ impl<'a> Value<'a> {
         flag.map_or(Self::Absent, Self::Flag)
     }
 
+    pub fn made(made: Option<Made<'a>>) -> Self {
+        made.map_or(Self::Absent, Self::Made)
+    }
+
     pub fn texts<T: Into<Cow<'a, str>>>(texts: impl IntoIterator<Item = T>) -> Self {
         let texts: Vec<_> = texts.into_iter().map(Into::into).collect();
-        if texts.is_empty() { Self::Absent } else { Self::Texts(texts) }
+        if texts.is_empty() { Self::Absent } else { Self::Texts(Texts::Each(texts)) }
+    }
+
+    pub fn strings(texts: Option<&'a [String]>) -> Self {
+        texts
+            .filter(|texts| !texts.is_empty())
+            .map_or(Self::Absent, |texts| Self::Texts(Texts::Strings(texts)))
+    }
+
+    pub fn strs(texts: &'a [&'a str]) -> Self {
+        if texts.is_empty() { Self::Absent } else { Self::Texts(Texts::Strs(texts)) }
+    }
+
+    /// With commas in between.
+    pub fn joined(texts: &'a str) -> Self {
+        if names(texts).next().is_none() { Self::Absent } else { Self::Texts(Texts::Joined(texts)) }
     }
 
     /// A value of a JSON record.
@@ -53,6 +126,42 @@ impl<'a> Value<'a> {
     #[must_use]
     pub fn is_known(&self) -> bool {
         !matches!(self, Self::Absent)
+    }
+
+    /// Whether it is a text, or has one, of which the test is true.
+    pub fn any_text(&self, test: impl FnMut(&str) -> bool) -> bool {
+        let mut test = test;
+        match self {
+            Self::Text(text) => test(text),
+            Self::Texts(texts) => texts.any(test),
+            Self::Made(made) => {
+                let mut text = String::new();
+                made.write(&mut text).is_ok() && test(&text)
+            }
+            Self::Absent | Self::Number(_) | Self::Flag(_) => false,
+        }
+    }
+
+    /// Adds it as a person reads it; `false`: it is not known.
+    pub fn show(&self, unit: Unit, out: &mut impl Write) -> bool {
+        // Neither texts nor hashes refuse anything.
+        let _ = match self {
+            Self::Absent => return false,
+            Self::Text(text) => out.write_str(text),
+            Self::Made(made) => made.write(out),
+            Self::Number(number) => unit.write(*number, out),
+            Self::Flag(flag) => out.write_str(if *flag { "yes" } else { "no" }),
+            Self::Texts(texts) => {
+                let mut comma = "";
+                texts.any(|text| {
+                    let written = out.write_str(comma).and_then(|()| out.write_str(text));
+                    comma = ", ";
+                    written.is_err()
+                });
+                Ok(())
+            }
+        };
+        true
     }
 }
 
@@ -109,31 +218,38 @@ impl Unit {
     /// As a person reads it.
     #[must_use]
     pub fn show(self, number: f64) -> String {
+        let mut text = String::new();
+        // Writing to a String cannot fail.
+        let _ = self.write(number, &mut text);
+        text
+    }
+
+    fn write(self, number: f64, out: &mut impl Write) -> fmt::Result {
         match self {
-            Self::Plain => plain(number),
-            Self::Share => format!("{:.0} %", number * 100.0),
-            Self::Bytes => bytes(number),
-            Self::Milliseconds => time(number / 1e3),
-            Self::Nanoseconds => time(number / 1e9),
+            Self::Plain => plain(number, out),
+            Self::Share => write!(out, "{:.0} %", number * 100.0),
+            Self::Bytes => bytes(number, out),
+            Self::Milliseconds => out.write_str(&time(number / 1e3)),
+            Self::Nanoseconds => out.write_str(&time(number / 1e9)),
         }
     }
 }
 
 #[allow(clippy::cast_possible_truncation, reason = "whole numbers below 2^53")]
-fn plain(number: f64) -> String {
+fn plain(number: f64, out: &mut impl Write) -> fmt::Result {
     // Much faster than the way for fractions.
     if number.fract() == 0.0 && number.abs() < 9e15 {
-        (number as i64).to_string()
+        write!(out, "{}", number as i64)
     } else {
-        format!("{number:.2}")
+        write!(out, "{number:.2}")
     }
 }
 
-fn bytes(number: f64) -> String {
+fn bytes(number: f64, out: &mut impl Write) -> fmt::Result {
     let steps = [(1e9, "GB"), (1e6, "MB"), (1e3, "kB")];
     match steps.iter().find(|(step, _)| number >= *step) {
-        Some((step, unit)) => format!("{:.1} {unit}", number / step),
-        None => format!("{number:.0} B"),
+        Some((step, unit)) => write!(out, "{:.1} {unit}", number / step),
+        None => write!(out, "{number:.0} B"),
     }
 }
 
