@@ -171,6 +171,8 @@ pub struct Places {
 pub struct PlaceCache {
     entries: LruCache<IpAddr, Arc<PlaceText>>,
     most: usize,
+    /// The latest two: one end of most connections is the same as that of the one before.
+    latest: [Option<Arc<PlaceText>>; 2],
 }
 
 impl Default for PlaceCache {
@@ -183,7 +185,7 @@ impl PlaceCache {
     /// With room for so many.
     #[must_use]
     pub fn of_at_most(most: usize) -> Self {
-        Self { entries: LruCache::unbounded(), most }
+        Self { entries: LruCache::unbounded(), most, latest: [None, None] }
     }
 
     /// The places of both ends.
@@ -193,6 +195,18 @@ impl PlaceCache {
 
     /// The place of one address.
     pub fn at(&mut self, address: IpAddr, geo: &Geo) -> Arc<PlaceText> {
+        let is_it = |place: &&Arc<PlaceText>| place.address == address;
+        if let Some(place) = self.latest.iter().flatten().find(is_it) {
+            return Arc::clone(place);
+        }
+        let place = self.look_up(address, geo);
+        // The one that was not asked for just before stays.
+        self.latest.swap(0, 1);
+        self.latest[0] = Some(Arc::clone(&place));
+        place
+    }
+
+    fn look_up(&mut self, address: IpAddr, geo: &Geo) -> Arc<PlaceText> {
         if let Some(place) = self.entries.get(&address) {
             return Arc::clone(place);
         }
@@ -207,5 +221,6 @@ impl PlaceCache {
     /// Forgets everything: the databases behind it were read again.
     pub fn clear(&mut self) {
         self.entries.clear();
+        self.latest = [None, None];
     }
 }

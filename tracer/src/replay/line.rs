@@ -64,7 +64,7 @@ impl Member {
 type Named<'a> = (Cow<'a, str>, &'a str);
 
 /// The members of a record, in their order.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Members<'a> {
     /// On the stack: each line has some fifteen.
     pub all: SmallVec<[Named<'a>; 20]>,
@@ -138,7 +138,7 @@ pub struct Event {
 }
 
 /// `flow`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, PartialEq, Eq, Deserialize)]
 pub struct Flow<'a> {
     #[serde(borrow)]
     pub id: Cow<'a, str>,
@@ -148,7 +148,7 @@ pub struct Flow<'a> {
 }
 
 /// `network`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, PartialEq, Eq, Deserialize)]
 pub struct Network {
     pub transport: Transport,
     pub protocol: Option<Protocol>,
@@ -156,7 +156,7 @@ pub struct Network {
 }
 
 /// `source` and `destination`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, PartialEq, Eq, Deserialize)]
 pub struct Endpoint<'a> {
     pub ip: IpAddr,
     pub port: Option<u16>,
@@ -169,25 +169,26 @@ pub struct Endpoint<'a> {
     pub nat64: Option<IpAddr>,
     #[serde(default)]
     pub anycast: bool,
-    pub geo: Option<Geo>,
-    #[serde(rename = "as")]
-    pub network: Option<As>,
+    #[serde(borrow)]
+    pub geo: Option<Geo<'a>>,
+    #[serde(borrow, rename = "as")]
+    pub network: Option<As<'a>>,
     pub bytes: Option<u64>,
     pub packets: Option<u64>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, PartialEq, Eq, Deserialize)]
 pub struct Name {
     pub source: NameSource,
     pub age_ms: Option<u64>,
     #[serde(default)]
     pub ambiguous: bool,
     #[serde(default)]
-    candidates: Vec<Candidate>,
+    pub candidates: Vec<Candidate>,
 }
 
-#[derive(Clone, Debug, Deserialize)]
-struct Candidate {
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Candidate {
     domain: String,
     source: NameSource,
 }
@@ -202,20 +203,53 @@ impl Name {
     }
 }
 
-#[derive(Debug, Deserialize)]
-pub struct Geo {
-    pub country_iso_code: String,
+#[derive(Debug, PartialEq, Eq, Deserialize)]
+pub struct Geo<'a> {
+    #[serde(borrow)]
+    pub country_iso_code: Cow<'a, str>,
 }
 
-#[derive(Debug, Deserialize)]
-pub struct As {
+#[derive(Debug, PartialEq, Eq, Deserialize)]
+pub struct As<'a> {
     pub number: u32,
-    pub organization: Option<Organization>,
+    #[serde(borrow)]
+    pub organization: Option<Organization<'a>>,
 }
 
-#[derive(Debug, Deserialize)]
-pub struct Organization {
-    pub name: String,
+#[derive(Debug, PartialEq, Eq, Deserialize)]
+pub struct Organization<'a> {
+    #[serde(borrow)]
+    pub name: Cow<'a, str>,
+}
+
+/// What a record of a connection says, as far as it is judged.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Judged<'a> {
+    pub flow: Flow<'a>,
+    pub network: Network,
+    pub source: Endpoint<'a>,
+    pub destination: Endpoint<'a>,
+}
+
+impl<'a> Judged<'a> {
+    /// Of the members of a record.
+    ///
+    /// # Errors
+    /// When one of them is missing or has another form.
+    pub fn of(members: &Members<'a>) -> Result<Self, Error> {
+        Ok(Self {
+            flow: members.need(Member::Flow)?,
+            network: members.need(Member::Network)?,
+            source: members.need(Member::Source)?,
+            destination: members.need(Member::Destination)?,
+        })
+    }
+
+    /// The end that has a name.
+    #[must_use]
+    pub fn named_end(&self) -> Option<&Endpoint<'a>> {
+        [&self.destination, &self.source].into_iter().find(|end| end.domain.is_some())
+    }
 }
 
 /// `@timestamp`.

@@ -5,7 +5,9 @@
 //! ```
 //! Members that judging does not change are copied as they stand there. What an earlier judging said is left out.
 
+mod canonical;
 mod command;
+mod cursor;
 pub mod diff;
 pub mod line;
 mod lines;
@@ -27,8 +29,10 @@ use crate::judge::observation::{FlowRef, Name, Observation, Place, Who};
 use crate::judge::saved::StreamId;
 use crate::judge::{Judge, Verdict};
 use crate::record::{Action, NameCandidate, PlaceCache, PlaceText};
-use line::{Endpoint, Event, Flow, Member, Members, Network};
+use canonical::{Canonical, What};
+use line::{Endpoint, Event, Judged, Member, Members};
 use owners::Owners;
+use splice::Copied;
 
 pub use command::replay;
 pub use lines::{Broken, each_line};
@@ -76,6 +80,8 @@ pub struct Replay {
     wanted: Wanted,
     places: PlaceCache,
     owners: Owners,
+    /// `None`: every line is taken apart for whatever it may have.
+    reader: Option<canonical::Reader>,
     stream: Stream,
     tells_losses: bool,
     seq: u64,
@@ -101,14 +107,6 @@ struct Stream {
     is_redacted: bool,
 }
 
-/// One record that is judged.
-struct Judged<'a> {
-    flow: Flow<'a>,
-    network: Network,
-    source: Endpoint<'a>,
-    destination: Endpoint<'a>,
-}
-
 /// Both ends as they are known today, and the names that were not taken.
 struct Ends {
     source: Arc<PlaceText>,
@@ -126,6 +124,7 @@ impl Replay {
             wanted,
             places: PlaceCache::of_at_most(PLACES),
             owners: Owners::default(),
+            reader: Some(canonical::Reader::default()),
             stream: Stream::default(),
             tells_losses: true,
             seq: 0,
@@ -147,6 +146,11 @@ impl Replay {
     pub fn write_nothing(&mut self) {
         self.wanted.actions = Some(Vec::new());
         self.tells_losses = false;
+    }
+
+    /// Reads every line as if it had any form, for tests: nothing comes out otherwise, only later.
+    pub fn read_any_form(&mut self) {
+        self.reader = None;
     }
 
     /// Takes one line, without its end.
@@ -182,6 +186,35 @@ impl Replay {
 
     fn take_record(&mut self, line: &[u8], watch: &mut dyn Watch) -> Result<(), Error> {
         let text = std::str::from_utf8(line).map_err(Error::custom)?;
+        match self.reader.as_mut().and_then(|reader| reader.read(text, &mut self.owners)) {
+            Some(read) => self.take_canonical(text, &read, watch),
+            None => self.take_any(text, watch),
+        }
+    }
+
+    fn take_canonical(
+        &mut self,
+        line: &str,
+        read: &Canonical<'_>,
+        watch: &mut dyn Watch,
+    ) -> Result<(), Error> {
+        let Canonical { seq, at, action, ref what, before, ref behind } = *read;
+        self.reach(seq, at, watch);
+        match what {
+            What::Connection(judged, who) => {
+                let copied = Copied::Whole { line, before, behind };
+                self.take_connection(action, at, judged, who, copied, watch)?;
+            }
+            What::Question if self.wanted.admits(action) => {
+                self.seq += 1;
+                splice::copy(&mut self.out, self.seq, before, behind);
+            }
+            What::Question => {}
+        }
+        Ok(())
+    }
+
+    fn take_any(&mut self, text: &str, watch: &mut dyn Watch) -> Result<(), Error> {
         let members = Members::of(text)?;
         let event: Event = members.need(Member::Event)?;
         match event.action {
@@ -196,15 +229,7 @@ impl Replay {
             self.end_of_stream();
             self.stream = Stream::default();
         }
-        let before = self.stream.last_seq.replace(seq);
-        let missing = before.map_or(0, |before| seq.saturating_sub(before + 1));
-        if missing > 0 {
-            self.stream.missing += missing;
-            watch.missing(self.stream.last_time, at, missing);
-        }
-        self.stream.first_time.get_or_insert(at);
-        self.stream.last_time = self.stream.last_time.max(at);
-        self.judge.reach(seq);
+        self.reach(seq, at, watch);
         if members.get(Member::Tracer).is_some() && event.action != Action::Alert {
             watch.stream(event.action, at, &members.need(Member::Tracer)?);
         }
@@ -216,7 +241,11 @@ impl Replay {
                 self.tell_losses();
                 self.take_stop(&members)
             }
-            action if is_judged(action) => self.take_connection(action, at, &members, watch),
+            action if is_judged(action) => {
+                let judged = Judged::of(&members)?;
+                let who = self.owners.of(&members)?;
+                self.take_connection(action, at, &judged, &who, Copied::Members(&members), watch)
+            }
             _ => {
                 self.pass(event.action, &members);
                 Ok(())
@@ -224,38 +253,48 @@ impl Replay {
         }
     }
 
+    /// Notes that a record is there, and which ones are not.
+    fn reach(&mut self, seq: u64, at: Timestamp, watch: &mut dyn Watch) {
+        let before = self.stream.last_seq.replace(seq);
+        let missing = before.map_or(0, |before| seq.saturating_sub(before + 1));
+        if missing > 0 {
+            self.stream.missing += missing;
+            watch.missing(self.stream.last_time, at, missing);
+        }
+        self.stream.first_time.get_or_insert(at);
+        self.stream.last_time = self.stream.last_time.max(at);
+        self.judge.reach(seq);
+    }
+
     fn take_connection(
         &mut self,
         action: Action,
         at: Timestamp,
-        members: &Members<'_>,
+        judged: &Judged<'_>,
+        who: &Who,
+        copied: Copied<'_, '_>,
         watch: &mut dyn Watch,
     ) -> Result<(), Error> {
-        let judged = Judged {
-            flow: members.need(Member::Flow)?,
-            network: members.need(Member::Network)?,
-            source: members.need(Member::Source)?,
-            destination: members.need(Member::Destination)?,
-        };
-        let who = self.owners.of(members)?;
         let ends = Ends {
             source: self.place(&judged.source),
             destination: self.place(&judged.destination),
-            candidates: named_end(&judged)
+            candidates: judged
+                .named_end()
                 .and_then(|end| end.name.as_ref())
                 .map(|name| name.candidates())
                 .unwrap_or_default(),
         };
         let seen =
-            judged.observation(action, at, &ends, &who).ok_or_else(|| Error::custom("`flow.id` is none"))?;
+            observation(judged, action, at, &ends, who).ok_or_else(|| Error::custom("`flow.id` is none"))?;
         self.judged += 1;
         if let Some(networks) = &mut self.networks {
             note_network(networks, seen.remote().at);
         }
-        let verdict = self.judge.observe(&seen, &|| splice::json(members));
+        let verdict = self
+            .judge
+            .observe(&seen, &|| copied.members().map(|members| splice::json(&members)).unwrap_or_default());
         watch.judged(&seen, &verdict, &self.judge);
-        self.write(action, members, &judged, &ends, &verdict);
-        Ok(())
+        self.write(action, copied, judged, &ends, &verdict)
     }
 
     /// What is known today about an end; of a stream with hashes in the place of addresses, what was known then.
@@ -272,9 +311,7 @@ impl Replay {
                 anycast: end.anycast,
                 country: end.geo.as_ref().and_then(|geo| geo::country(&geo.country_iso_code)),
                 asn: network.map(|network| network.number),
-                as_name: network
-                    .and_then(|network| network.organization.as_ref())
-                    .map(|org| org.name.as_str()),
+                as_name: network.and_then(|network| network.organization.as_ref()).map(|org| &*org.name),
                 country_source: None,
                 as_source: None,
             },
@@ -284,13 +321,13 @@ impl Replay {
     fn write(
         &mut self,
         action: Action,
-        members: &Members<'_>,
+        copied: Copied<'_, '_>,
         judged: &Judged<'_>,
         ends: &Ends,
         verdict: &Verdict,
-    ) {
+    ) -> Result<(), Error> {
         if verdict.alerts.is_empty() && !self.wanted.admits(action) {
-            return;
+            return Ok(());
         }
         let Self { judge, wanted, seq, out, alerts, .. } = self;
         let lists = judge.expectations.list_names(&verdict.lists);
@@ -298,7 +335,7 @@ impl Replay {
         let (source, destination) = splice::endpoints(judged, ends, service, &lists);
         if wanted.admits(action) {
             *seq += 1;
-            splice::record(out, members, *seq, &source, &destination, &verdict.flags);
+            splice::record(out, copied, *seq, &source, &destination, &verdict.flags);
         }
         for (finding, news) in
             verdict.alerts.iter().filter_map(|&(id, news)| Some((judge.findings.get(id)?, news)))
@@ -307,9 +344,10 @@ impl Replay {
             if wanted.admits(Action::Alert) {
                 *seq += 1;
                 let rule = judge.expectations.rule(&finding.rule);
-                splice::alert(out, members, *seq, &source, &destination, rule, finding, news);
+                splice::alert(out, &*copied.members()?, *seq, &source, &destination, rule, finding, news);
             }
         }
+        Ok(())
     }
 
     /// A record about a stream's beginning: what it is judged by now takes the place of what it was judged by then.
@@ -410,47 +448,40 @@ fn is_read(name: &str) -> bool {
     READ.contains(&name)
 }
 
-impl<'a> Judged<'a> {
-    fn observation<'b>(
-        &'b self,
-        action: Action,
-        at: Timestamp,
-        ends: &'b Ends,
-        who: &'b Who,
-    ) -> Option<Observation<'b>> {
-        let place =
-            |end: &Endpoint<'_>, at| Place { at, port: end.port, bytes: end.bytes, packets: end.packets };
-        let named = named_end(self).and_then(|end| Some((end, end.domain.as_deref()?, end.name.as_ref()?)));
-        Some(Observation {
-            at,
-            action,
-            flow: FlowRef::parse(&self.flow.id)?,
-            age_ms: self.flow.age_ms,
-            silent_ms: self.flow.silent_ms,
-            end: self.flow.end,
-            transport: self.network.transport,
-            protocol: self.network.protocol,
-            direction: self.network.direction,
-            source: place(&self.source, &*ends.source),
-            destination: place(&self.destination, &*ends.destination),
-            name: named.map(|(end, domain, name)| Name {
-                domain,
-                registered: end.registered_domain.as_deref(),
-                source: name.source,
-                is_ambiguous: name.ambiguous,
-            }),
-            who,
-        })
-    }
+/// What a record says, with what is known of its ends today. `None`: its flow has no id of ours.
+fn observation<'b>(
+    judged: &'b Judged<'_>,
+    action: Action,
+    at: Timestamp,
+    ends: &'b Ends,
+    who: &'b Who,
+) -> Option<Observation<'b>> {
+    let place = |end: &Endpoint<'_>, at| Place { at, port: end.port, bytes: end.bytes, packets: end.packets };
+    let named = judged.named_end().and_then(|end| Some((end, end.domain.as_deref()?, end.name.as_ref()?)));
+    Some(Observation {
+        at,
+        action,
+        flow: FlowRef::parse(&judged.flow.id)?,
+        age_ms: judged.flow.age_ms,
+        silent_ms: judged.flow.silent_ms,
+        end: judged.flow.end,
+        transport: judged.network.transport,
+        protocol: judged.network.protocol,
+        direction: judged.network.direction,
+        source: place(&judged.source, &*ends.source),
+        destination: place(&judged.destination, &*ends.destination),
+        name: named.map(|(end, domain, name)| Name {
+            domain,
+            registered: end.registered_domain.as_deref(),
+            source: name.source,
+            is_ambiguous: name.ambiguous,
+        }),
+        who,
+    })
 }
 
 fn note_network(networks: &mut BTreeMap<u32, Box<str>>, place: &PlaceText) {
     if let (Some(number), Some(name)) = (place.as_number, &place.as_name) {
         networks.entry(number).or_insert_with(|| name.clone());
     }
-}
-
-/// The end that has a name.
-fn named_end<'b, 'a>(judged: &'b Judged<'a>) -> Option<&'b Endpoint<'a>> {
-    [&judged.destination, &judged.source].into_iter().find(|end| end.domain.is_some())
 }

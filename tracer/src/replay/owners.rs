@@ -13,7 +13,7 @@ use crate::judge::observation::{Behalf, Who};
 /// Owners that are remembered; when there are more, they are read anew.
 const CAPACITY: usize = 4096;
 /// The members that tell of the owner.
-const MEMBERS: [Member; 4] = [Member::Process, Member::User, Member::App, Member::Attribution];
+pub const MEMBERS: [Member; 4] = [Member::Process, Member::User, Member::App, Member::Attribution];
 
 /// Owners by the text of these members.
 #[derive(Default)]

@@ -1,12 +1,15 @@
 //! Recorded lines written again: members that are known better take the place of those that stand there, the others are copied.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde_json::Value;
 
-use super::line::{self, Members};
-use super::{Ends, Judged};
+use serde_json::Error;
+
+use super::Ends;
+use super::line::{self, Judged, Members};
 use crate::clock::Timestamp;
 use crate::judge::findings::{Finding, News};
 use crate::judge::services::{Found, Service};
@@ -21,6 +24,31 @@ const NOT_IN_ALERTS: [&str; 7] = ["flags", "rule", "alert", "tls", "dns", "error
 
 /// Members of an end that come from judging.
 const SAID_OF_ENDS: [&str; 2] = ["service", "lists"];
+
+/// What is copied of a record.
+#[derive(Clone, Copy)]
+pub enum Copied<'m, 'a> {
+    /// Of a line in tracer's own form: what is before the first and behind the last member that is written anew.
+    Whole {
+        line: &'a str,
+        before: &'a str,
+        behind: &'m [&'a str],
+    },
+    Members(&'m Members<'a>),
+}
+
+impl<'a> Copied<'_, 'a> {
+    /// Its members, one by one.
+    ///
+    /// # Errors
+    /// None, of a line that was read before.
+    pub fn members(&self) -> Result<Cow<'_, Members<'a>>, Error> {
+        match self {
+            Self::Whole { line, .. } => Members::of(line).map(Cow::Owned),
+            Self::Members(members) => Ok(Cow::Borrowed(members)),
+        }
+    }
+}
 
 /// Both ends as they are written today.
 pub fn endpoints<'a>(
@@ -61,12 +89,28 @@ fn endpoint<'a>(
 /// A record that was judged.
 pub fn record(
     out: &mut Vec<u8>,
-    members: &Members<'_>,
+    copied: Copied<'_, '_>,
     seq: u64,
     source: &Endpoint<'_>,
     destination: &Endpoint<'_>,
     flags: &[Flag],
 ) {
+    let members = match copied {
+        Copied::Members(members) => members,
+        Copied::Whole { before, behind, .. } => {
+            let mut object = Object::begin(out);
+            object.member("schema", &SCHEMA);
+            object.member("seq", &seq);
+            object.copy(before);
+            object.member("source", source);
+            object.member("destination", destination);
+            if !flags.is_empty() {
+                object.member("flags", &flags);
+            }
+            object.copy_end(behind);
+            return;
+        }
+    };
     let mut object = Object::begin(out);
     for (name, value) in &members.all {
         match &**name {
@@ -113,6 +157,15 @@ pub fn alert(
         }
     }
     object.end();
+}
+
+/// A record that is not judged, of a line in tracer's own form.
+pub fn copy(out: &mut Vec<u8>, seq: u64, before: &str, behind: &[&str]) {
+    let mut object = Object::begin(out);
+    object.member("schema", &SCHEMA);
+    object.member("seq", &seq);
+    object.copy(before);
+    object.copy_end(behind);
 }
 
 /// A record that is not judged.
@@ -175,7 +228,7 @@ pub fn loss(out: &mut Vec<u8>, at: Timestamp, seq: u64, capture: BTreeMap<&'stat
 
 /// The whole record as a value, without what an earlier judging said of it, as live judging sees it.
 pub fn json(members: &Members<'_>) -> Value {
-    let member = |(name, value): &(std::borrow::Cow<'_, str>, &str)| {
+    let member = |(name, value): &(Cow<'_, str>, &str)| {
         let mut value: Value = serde_json::from_str(value).unwrap_or_default();
         match (&**name, value.as_object_mut()) {
             ("source" | "destination", Some(end)) => {
@@ -221,6 +274,17 @@ impl<'o> Object<'o> {
     fn text(&mut self, name: &str, json: &str) {
         self.name(name);
         self.out.extend_from_slice(json.as_bytes());
+    }
+
+    /// Whole members, with the comma in front.
+    fn copy(&mut self, text: &str) {
+        self.out.extend_from_slice(text.as_bytes());
+    }
+
+    /// Whole members up to the end of the object.
+    fn copy_end(self, texts: &[&str]) {
+        texts.iter().for_each(|text| self.out.extend_from_slice(text.as_bytes()));
+        self.out.push(b'\n');
     }
 
     fn end(self) {
