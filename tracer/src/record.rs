@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 use strum::IntoStaticStr;
 
 use crate::clock::Timestamp;
@@ -200,25 +201,21 @@ pub struct FlowId<'a> {
 
 impl Serialize for FlowId<'_> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut text = String::with_capacity(self.boot.len() + 36);
-        text.push_str(self.boot);
+        let mut text = SmallVec::<[u8; 64]>::from_slice(self.boot.as_bytes());
         push_hex(&mut text, self.cookie);
         if let Some(peer) = self.peer {
             push_hex(&mut text, peer.into());
         }
-        serializer.serialize_str(&text)
+        serializer.serialize_str(std::str::from_utf8(&text).map_err(serde::ser::Error::custom)?)
     }
 }
 
 /// Appends `-` and the number in hexadecimal. By hand: an id takes 23 ns so, and 54 with
 /// `format_args!`, for every record.
-fn push_hex(text: &mut String, number: u64) {
-    text.push('-');
+fn push_hex(text: &mut SmallVec<[u8; 64]>, number: u64) {
+    text.push(b'-');
     let digits = (64 - number.leading_zeros()).div_ceil(4).max(1);
-    for digit in (0..digits).rev() {
-        let digit = (number >> (4 * digit) & 0xf) as u32;
-        text.extend(char::from_digit(digit, 16));
-    }
+    text.extend((0..digits).rev().map(|digit| b"0123456789abcdef"[(number >> (4 * digit) & 0xf) as usize]));
 }
 
 impl JsonSchema for FlowId<'_> {

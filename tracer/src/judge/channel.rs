@@ -2,6 +2,8 @@
 
 use crate::judge::rules::value::Unit;
 
+const HOUR_MS: u64 = 3_600_000;
+
 /// A connection over its life so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Channel {
@@ -23,8 +25,14 @@ impl Channel {
 
     #[must_use]
     pub fn bytes_per_hour(&self) -> Option<u64> {
-        let scaled = u128::from(self.bytes?) * 3_600_000;
-        u64::try_from(scaled.checked_div(self.open_ms.into())?).ok()
+        let bytes = self.bytes?;
+        match bytes.checked_mul(HOUR_MS) {
+            Some(scaled) => scaled.checked_div(self.open_ms),
+            None => {
+                u64::try_from((u128::from(bytes) * u128::from(HOUR_MS)).checked_div(self.open_ms.into())?)
+                    .ok()
+            }
+        }
     }
 }
 
@@ -39,6 +47,8 @@ mod tests {
         assert_eq!(channel.open_text(), "at least 2 h");
         assert_eq!(Channel { is_older: false, ..channel }.open_text(), "2 h");
         assert_eq!(Channel { bytes: None, ..channel }.bytes_per_hour(), None);
+        let much = Channel { bytes: Some(u64::MAX / 2), ..channel };
+        assert_eq!(much.bytes_per_hour(), Some(u64::MAX / 4));
         assert_eq!(Channel { open_ms: 0, ..channel }.bytes_per_hour(), None);
     }
 }

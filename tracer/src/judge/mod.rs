@@ -25,6 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value as Json;
+use smallvec::SmallVec;
 
 use crate::record::{Action, AlertObject, FindingObject, Flag, RuleObject};
 use book::{AppId, Book, RowId};
@@ -92,7 +93,7 @@ pub struct Verdict {
     /// Numbers of the lists that the destination stands on.
     pub lists: Vec<u16>,
     /// Most severe first.
-    pub flags: Vec<Flag>,
+    pub flags: SmallVec<[Flag; 2]>,
     /// Findings that are to be told now.
     pub alerts: Vec<(FindingId, News)>,
     /// App and row of the book.

@@ -7,7 +7,7 @@ use toml::Spanned;
 use toml::de::{DeString, DeValue};
 use wildmatch::WildMatch;
 
-use super::field::{Case, Field};
+use super::field::{Case, Field, Of};
 use super::value::{Unit, Value};
 use crate::judge::toml_input::{Complaint, Entry, Source, unknown};
 
@@ -77,32 +77,135 @@ impl Condition {
         Ok(conditions)
     }
 
+    /// What it takes to look at it, compared with others.
+    #[must_use]
+    pub fn cost(&self) -> u8 {
+        self.field.cost()
+    }
+
     /// Whether it is met.
     #[must_use]
     pub fn is_met(&self, case: &Case<'_>) -> bool {
-        let value = self.field.of(case);
-        if let Test::Known(wanted) = self.test {
-            return value.is_known() == wanted;
-        }
-        if !value.is_known() {
-            return false;
-        }
-        match &self.test {
-            Test::Known(_) => false,
-            Test::OneOf(operands) => {
-                operands.iter().any(|operand| operand.is_among(&value, case) == Some(true))
+        // The same for each kind of value; most are asked for without making more of them than they are.
+        match self.field.reader() {
+            Some(Of::Text(of)) => self.test.is_passed(of(case), case),
+            Some(Of::Number(of)) => self.test.is_passed(of(case), case),
+            Some(Of::Flag(of)) => self.test.is_passed(of(case), case),
+            Some(Of::Value(_)) | None => {
+                self.test.is_passed(Some(self.field.of(case)).filter(Value::is_known), case)
             }
+        }
+    }
+}
+
+/// What a field says.
+trait Said {
+    /// Whether the operand is it, or one of several; `None`: the operand is not known.
+    fn is(&self, operand: &Operand, case: &Case<'_>) -> Option<bool>;
+    fn number(&self) -> Option<f64>;
+    fn is_like(&self, forms: &[WildMatch]) -> bool;
+}
+
+impl Said for &str {
+    fn is(&self, operand: &Operand, case: &Case<'_>) -> Option<bool> {
+        match operand {
+            Operand::Text(text) => Some(text == self),
+            Operand::Number(_) | Operand::Flag(_) => Some(false),
+            Operand::Field(field) => match field.of(case) {
+                Value::Absent => None,
+                value => Some(value.any_text(|text| text == *self)),
+            },
+        }
+    }
+    fn number(&self) -> Option<f64> {
+        None
+    }
+    fn is_like(&self, forms: &[WildMatch]) -> bool {
+        forms.iter().any(|form| form.matches(self))
+    }
+}
+
+impl Said for f64 {
+    fn is(&self, operand: &Operand, case: &Case<'_>) -> Option<bool> {
+        match operand {
+            Operand::Number(number) => Some(number == self),
+            Operand::Text(_) | Operand::Flag(_) => Some(false),
+            Operand::Field(field) => match field.of(case) {
+                Value::Absent => None,
+                value => Some(matches!(value, Value::Number(number) if number == *self)),
+            },
+        }
+    }
+    fn number(&self) -> Option<f64> {
+        Some(*self)
+    }
+    fn is_like(&self, _: &[WildMatch]) -> bool {
+        false
+    }
+}
+
+impl Said for bool {
+    fn is(&self, operand: &Operand, case: &Case<'_>) -> Option<bool> {
+        match operand {
+            Operand::Flag(flag) => Some(flag == self),
+            Operand::Text(_) | Operand::Number(_) => Some(false),
+            Operand::Field(field) => match field.of(case) {
+                Value::Absent => None,
+                value => Some(matches!(value, Value::Flag(flag) if flag == *self)),
+            },
+        }
+    }
+    fn number(&self) -> Option<f64> {
+        None
+    }
+    fn is_like(&self, _: &[WildMatch]) -> bool {
+        false
+    }
+}
+
+impl Said for Value<'_> {
+    fn is(&self, operand: &Operand, case: &Case<'_>) -> Option<bool> {
+        match operand {
+            Operand::Text(text) => Some(self.any_text(|one| one == text)),
+            Operand::Number(number) => Some(matches!(self, Value::Number(one) if one == number)),
+            Operand::Flag(flag) => Some(matches!(self, Value::Flag(one) if one == flag)),
+            Operand::Field(field) => match (self, field.of(case)) {
+                (_, Value::Absent) => None,
+                (Value::Number(one), Value::Number(other)) => Some(*one == other),
+                (Value::Flag(one), Value::Flag(other)) => Some(*one == other),
+                (value, other) => Some(value.any_text(|one| other.any_text(|text| text == one))),
+            },
+        }
+    }
+    fn number(&self) -> Option<f64> {
+        match self {
+            Value::Number(number) => Some(*number),
+            _ => None,
+        }
+    }
+    fn is_like(&self, forms: &[WildMatch]) -> bool {
+        self.any_text(|text| forms.iter().any(|form| form.matches(text)))
+    }
+}
+
+impl Test {
+    /// Whether what a field says passes; `None`: it is not known.
+    fn is_passed(&self, said: Option<impl Said>, case: &Case<'_>) -> bool {
+        let said = match (self, said) {
+            (Self::Known(wanted), said) => return said.is_some() == *wanted,
+            (_, None) => return false,
+            (_, Some(said)) => said,
+        };
+        match self {
+            Self::Known(_) => false,
+            Self::OneOf(operands) => operands.iter().any(|operand| said.is(operand, case) == Some(true)),
             // An operand that is not known proves nothing.
-            Test::NoneOf(operands) => {
-                operands.iter().all(|operand| operand.is_among(&value, case) == Some(false))
-            }
-            Test::Compared(comparison, operand) => {
-                let (Value::Number(value), Some(operand)) = (value, operand.number(case)) else {
-                    return false;
-                };
-                comparison.holds(value, operand)
-            }
-            Test::Like(forms) => value.any_text(|text| forms.iter().any(|form| form.matches(text))),
+            Self::NoneOf(operands) => operands.iter().all(|operand| said.is(operand, case) == Some(false)),
+            Self::Compared(comparison, operand) => said
+                .number()
+                .zip(operand.number(case))
+                .is_some_and(|(number, operand)| comparison.holds(number, operand)),
+            Self::Like(forms) => said.is_like(forms),
         }
     }
 }
@@ -119,16 +222,6 @@ impl Comparison {
 }
 
 impl Operand {
-    /// Whether it is the value, or one of several; `None`: it is not known itself.
-    fn is_among(&self, value: &Value<'_>, case: &Case<'_>) -> Option<bool> {
-        match self {
-            Self::Text(text) => Some(value.any_text(|one| one == text)),
-            Self::Number(number) => Some(matches!(value, Value::Number(one) if one == number)),
-            Self::Flag(flag) => Some(matches!(value, Value::Flag(one) if one == flag)),
-            Self::Field(field) => is_same(value, &field.of(case)),
-        }
-    }
-
     fn number(&self, case: &Case<'_>) -> Option<f64> {
         match self {
             Self::Number(number) => Some(*number),
@@ -139,15 +232,6 @@ impl Operand {
             Self::Text(_) | Self::Flag(_) => None,
         }
     }
-}
-
-fn is_same(value: &Value<'_>, other: &Value<'_>) -> Option<bool> {
-    Some(match (value, other) {
-        (_, Value::Absent) => return None,
-        (Value::Number(one), Value::Number(other)) => one == other,
-        (Value::Flag(one), Value::Flag(other)) => one == other,
-        (value, other) => value.any_text(|one| other.any_text(|text| text == one)),
-    })
 }
 
 fn test(

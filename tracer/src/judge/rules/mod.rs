@@ -285,6 +285,8 @@ fn conditions(source: &Source<'_>, value: &Entry<'_>) -> Result<Vec<Condition>, 
     for (name, value) in table {
         all.extend(Condition::read(source, name, value)?);
     }
+    // All must be met, in whatever order: what is at hand is looked at first.
+    all.sort_by_key(Condition::cost);
     Ok(all)
 }
 

@@ -73,16 +73,6 @@ impl<'a> Value<'a> {
         text.map_or(Self::Absent, |text| Self::Text(text.into()))
     }
 
-    /// Whole numbers stay exact below 2^53, as everything in a record does.
-    #[allow(clippy::cast_precision_loss)]
-    pub fn number(number: Option<impl Into<u64>>) -> Self {
-        number.map_or(Self::Absent, |number| Self::Number(number.into() as f64))
-    }
-
-    pub fn flag(flag: Option<bool>) -> Self {
-        flag.map_or(Self::Absent, Self::Flag)
-    }
-
     pub fn made(made: Option<Made<'a>>) -> Self {
         made.map_or(Self::Absent, Self::Made)
     }
@@ -229,8 +219,8 @@ impl Unit {
             Self::Plain => plain(number, out),
             Self::Share => write!(out, "{:.0} %", number * 100.0),
             Self::Bytes => bytes(number, out),
-            Self::Milliseconds => out.write_str(&time(number / 1e3)),
-            Self::Nanoseconds => out.write_str(&time(number / 1e9)),
+            Self::Milliseconds => time(number / 1e3, out),
+            Self::Nanoseconds => time(number / 1e9, out),
         }
     }
 }
@@ -254,26 +244,33 @@ fn bytes(number: f64, out: &mut impl Write) -> fmt::Result {
 }
 
 /// The two largest units that say something.
-fn time(seconds: f64) -> String {
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "whole seconds; what is too much becomes the most"
+)]
+fn time(seconds: f64, out: &mut impl Write) -> fmt::Result {
     if seconds < 1.0 {
-        return format!("{:.0} ms", seconds * 1e3);
+        return write!(out, "{:.0} ms", seconds * 1e3);
     }
-    let steps = [(86_400.0, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s")];
-    let mut rest = seconds.round();
-    let mut parts = Vec::new();
+    let steps = [(86_400, "d"), (3600, "h"), (60, "min"), (1, "s")];
+    let mut rest = seconds.round() as u64;
+    let mut parts = 0;
     for (step, unit) in steps {
-        let count = (rest / step).floor();
-        if count > 0.0 {
-            parts.push(format!("{count:.0} {unit}"));
+        let count = rest / step;
+        if count > 0 {
+            let space = if parts > 0 { " " } else { "" };
+            write!(out, "{space}{count} {unit}")?;
             rest -= count * step;
-        } else if !parts.is_empty() {
+            parts += 1;
+        } else if parts > 0 {
             break;
         }
-        if parts.len() == 2 {
+        if parts == 2 {
             break;
         }
     }
-    parts.join(" ")
+    Ok(())
 }
 
 #[cfg(test)]
