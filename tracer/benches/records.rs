@@ -280,12 +280,13 @@ fn mixed(number: u32) -> u32 {
 /// Seven of ten to IPv4, two to IPv6, one to the local network.
 fn tuple(number: u32) -> Tuple {
     // Knuth's multiplicative hash spreads addresses over the whole space.
-    let spread = (mixed(number) % ADDRESSES).wrapping_mul(2_654_435_761).to_be_bytes();
+    let which = mixed(number) % ADDRESSES;
+    let spread = which.wrapping_mul(2_654_435_761).to_be_bytes();
     let [a, b, c, d] = spread;
     let v4 = |a, b, c, d| Ipv4Addr::new(a, b, c, d).to_ipv6_mapped();
     let prefixes = [0x2a00_1450_u32, 0x2a03_2880, 0x2606_4700, 0x2404_6800, 0x2600_9000];
-    let prefix = u128::from(prefixes.get(number as usize / 10 % prefixes.len()).copied().unwrap_or_default());
-    let (local, remote) = match number % 10 {
+    let prefix = u128::from(prefixes.get(which as usize / 10 % prefixes.len()).copied().unwrap_or_default());
+    let (local, remote) = match which % 10 {
         0..7 => (v4(10, 0, 2, 16), v4(11 + a % 80, b, c, d)),
         7..9 => (
             Ipv6Addr::new(0x2001, 0x9e8, 0xab, 1, 0, 0, 0, 0x16),

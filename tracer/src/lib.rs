@@ -18,6 +18,7 @@ pub mod event;
 pub mod failure;
 pub mod flow;
 pub mod hash;
+pub mod json;
 pub mod judge;
 pub mod kernel;
 pub mod ledger;

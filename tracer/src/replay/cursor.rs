@@ -4,6 +4,8 @@
 
 use serde::de::IgnoredAny;
 
+use crate::json::text_end;
+
 /// A place in a line.
 #[derive(Clone, Copy, Debug)]
 pub struct Cursor<'a> {
@@ -140,32 +142,6 @@ impl<'a> Cursor<'a> {
         }
         Some(())
     }
-}
-
-const fn each(byte: u8) -> u64 {
-    u64::from_le_bytes([byte; 8])
-}
-
-/// Marks the highest bit of bytes that are zero. The lowest mark is right, further ones may not be.
-const fn zeros(word: u64) -> u64 {
-    word.wrapping_sub(each(1)) & !word & each(0x80)
-}
-
-/// Where the first quote, backslash or control character is, from `at` on. Eight bytes at a time: most texts are short, and
-/// a loop over their bytes is left at another place each time, which processors cannot foresee.
-#[inline]
-fn text_end(bytes: &[u8], mut at: usize) -> Option<usize> {
-    while let Some(eight) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
-        let word = u64::from_le_bytes(*eight);
-        let is_control = word.wrapping_sub(each(0x20)) & !word & each(0x80);
-        let ends = zeros(word ^ each(b'"')) | zeros(word ^ each(b'\\')) | is_control;
-        if ends != 0 {
-            return Some(at + ends.trailing_zeros() as usize / 8);
-        }
-        at += 8;
-    }
-    let rest = bytes.get(at..)?;
-    rest.iter().position(|&byte| byte == b'"' || byte == b'\\' || byte < 0x20).map(|behind| at + behind)
 }
 
 #[cfg(test)]

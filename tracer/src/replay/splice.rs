@@ -11,6 +11,7 @@ use serde_json::Error;
 use super::Ends;
 use super::line::{self, Judged, Members};
 use crate::clock::Timestamp;
+use crate::json;
 use crate::judge::findings::{Finding, News};
 use crate::judge::services::{Found, Service};
 use crate::record::{
@@ -268,7 +269,7 @@ impl<'o> Object<'o> {
 
     fn member(&mut self, name: &str, value: &impl Serialize) {
         self.name(name);
-        let _ = serde_json::to_writer(&mut *self.out, value);
+        let _ = json::write(value, self.out);
     }
 
     fn text(&mut self, name: &str, json: &str) {
