@@ -6,11 +6,11 @@ use lru::LruCache;
 use smallvec::SmallVec;
 
 use super::book::{Book, Booked, RowId};
-use super::cadence::{Beats, Cadence, Growth};
+use super::cadence::{Cadence, Growth, Growths};
 use super::channel::Channel;
 use super::observation::{FlowRef, Observation};
 use super::rules::Rules;
-use super::saved::{SavedBooking, SavedFlow};
+use super::saved::{SavedBooking, SavedFlow, SavedFlows};
 use crate::clock::Timestamp;
 use crate::hash::Fnv;
 use crate::record::{Action, End};
@@ -26,8 +26,7 @@ pub struct Watched {
     before: Option<u64>,
     last_bytes: u64,
     last_packets: u64,
-    /// Of its growth.
-    beats: Option<Box<Beats>>,
+    growths: Growths,
     pub booked: Option<Booked>,
     /// When it was asked for, and the row that this was booked on as a beat.
     connected: Option<Timestamp>,
@@ -104,21 +103,21 @@ impl WatchedFlows {
     }
 
     /// Takes back what was stored, and remembers from now on what changes.
-    pub fn restore(&mut self, flows: &[SavedFlow], rules: &Rules) {
+    pub fn restore(&mut self, flows: &SavedFlows, rules: &Rules) {
         self.pending.get_or_insert_default();
-        for flow in flows {
-            self.all.put(flow.flow, Watched::restored(flow, rules));
+        for flow in &flows.all {
+            self.all.put(flow.flow, Watched::restored(flow, flows, rules));
         }
     }
 
     /// What changed since it was taken last: open flows, and those that ended.
-    pub fn take_changes(&mut self, rules: &Rules) -> (Vec<SavedFlow>, Vec<FlowRef>) {
+    pub fn take_changes(&mut self, rules: &Rules) -> (SavedFlows, Vec<FlowRef>) {
         let Some(pending) = self.pending.as_mut().map(std::mem::take) else { return Default::default() };
-        let mut changed = Vec::new();
+        let mut changed = SavedFlows::with_capacity(pending.changed.len());
         for flow in pending.changed {
             if let Some(watched) = self.all.peek_mut(&flow) {
                 (watched.unsaved.is_listed, watched.unsaved.is_stored) = (false, true);
-                changed.push(watched.saved(flow, rules));
+                watched.save(flow, rules, &mut changed);
             }
         }
         (changed, pending.ended)
@@ -170,7 +169,7 @@ impl Watched {
             before: if is_new { Some(0) } else { seen.moved() },
             last_bytes: 0,
             last_packets: 0,
-            beats: None,
+            growths: Growths::None,
             booked: None,
             connected: (seen.action == Action::Connect).then_some(seen.at),
             beats_row: None,
@@ -180,25 +179,31 @@ impl Watched {
         }
     }
 
-    fn restored(saved: &SavedFlow, rules: &Rules) -> Self {
+    fn restored(saved: &SavedFlow, flows: &SavedFlows, rules: &Rules) -> Self {
         Self {
             first: saved.first,
             before: saved.before,
             last_bytes: saved.last_bytes,
             last_packets: saved.last_packets,
-            beats: saved.beats.as_deref().and_then(Beats::from_bytes).map(Box::new),
+            growths: Growths::from_bytes(flows.beats(saved)),
             booked: saved.booked.map(|booked| Booked::restored(&booked)),
             connected: saved.connected,
             beats_row: saved.booked.map(|booked| booked.row),
-            noticed: saved.noticed.split(',').filter_map(|id| rules.number(id)).collect(),
+            noticed: flows.noticed(saved).split(',').filter_map(|id| rules.number(id)).collect(),
             ends: saved.ends,
             unsaved: Unsaved { is_stored: true, is_restored: true, is_listed: false },
         }
     }
 
-    fn saved(&self, flow: FlowRef, rules: &Rules) -> SavedFlow {
-        let noticed: Vec<&str> = self.noticed.iter().filter_map(|&number| rules.id(number)).collect();
-        SavedFlow {
+    fn save(&self, flow: FlowRef, rules: &Rules, to: &mut SavedFlows) {
+        let beats = to.part(|bytes| self.growths.store(bytes));
+        let noticed = to.part(|bytes| {
+            for (number, id) in self.noticed.iter().filter_map(|&number| rules.id(number)).enumerate() {
+                bytes.extend_from_slice(if number == 0 { b"" } else { b"," });
+                bytes.extend_from_slice(id.as_bytes());
+            }
+        });
+        to.all.push(SavedFlow {
             flow,
             ends: self.ends,
             first: self.first,
@@ -206,10 +211,10 @@ impl Watched {
             before: self.before,
             last_bytes: self.last_bytes,
             last_packets: self.last_packets,
-            beats: self.beats.as_ref().map(|beats| beats.to_bytes()),
+            beats,
             booked: self.booked.map(|booked| SavedBooking::from(&booked)),
-            noticed: noticed.join(","),
-        }
+            noticed,
+        });
     }
 
     /// Takes in what it has moved; `look`: how often that is looked at.
@@ -224,7 +229,7 @@ impl Watched {
         (self.last_bytes, self.last_packets) = (bytes, packets);
         if seen.action == Action::Sample && seen.silent_ms.is_some() && growth.bytes > 0 {
             let look_ms = u64::try_from(look.as_millis()).unwrap_or(u64::MAX);
-            self.beats.get_or_insert_default().grew(&growth, look_ms);
+            self.growths.grew(&growth, look_ms);
         }
     }
 
@@ -253,7 +258,7 @@ impl Watched {
     /// The clearer one of its own beats and of the connects to its destination.
     #[must_use]
     pub fn cadence(&self, book: &Book) -> Option<Cadence> {
-        let own = self.beats.as_ref().and_then(|beats| beats.cadence());
+        let own = self.growths.cadence();
         let row = self.booked.and_then(|booked| book.rows.get(&booked.row));
         let of_connects = row.and_then(|row| row.connects.cadence());
         own.into_iter().chain(of_connects).max_by(|one, other| one.score.total_cmp(&other.score))
