@@ -1,5 +1,6 @@
 //! What is remembered of each flow while it is open. Pure.
 
+use std::num::NonZero;
 use std::time::Duration;
 
 use lru::LruCache;
@@ -28,15 +29,18 @@ pub struct Watched {
     last_packets: u64,
     growths: Growths,
     pub booked: Option<Booked>,
-    /// When it was asked for, and the row that this was booked on as a beat.
-    connected: Option<Timestamp>,
-    beats_row: Option<RowId>,
+    /// Its first record is of when it was asked for; and the row that this was booked on as a beat. No row has the number 0.
+    is_connect: bool,
+    beats_row: Option<NonZero<RowId>>,
     /// Numbers of the rules that noticed it.
     noticed: SmallVec<[u16; 4]>,
     /// Hash of where it goes to; only where it may be stored.
     ends: u64,
     unsaved: Unsaved,
 }
+
+/// There are thousands of them.
+const _: () = assert!(size_of::<Watched>() <= 176);
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Unsaved {
@@ -171,7 +175,7 @@ impl Watched {
             last_packets: 0,
             growths: Growths::None,
             booked: None,
-            connected: (seen.action == Action::Connect).then_some(seen.at),
+            is_connect: seen.action == Action::Connect,
             beats_row: None,
             noticed: SmallVec::new(),
             ends,
@@ -187,8 +191,8 @@ impl Watched {
             last_packets: saved.last_packets,
             growths: Growths::from_bytes(flows.beats(saved)),
             booked: saved.booked.map(|booked| Booked::restored(&booked)),
-            connected: saved.connected,
-            beats_row: saved.booked.map(|booked| booked.row),
+            is_connect: saved.connected.is_some(),
+            beats_row: saved.booked.and_then(|booked| NonZero::new(booked.row)),
             noticed: flows.noticed(saved).split(',').filter_map(|id| rules.number(id)).collect(),
             ends: saved.ends,
             unsaved: Unsaved { is_stored: true, is_restored: true, is_listed: false },
@@ -207,7 +211,7 @@ impl Watched {
             flow,
             ends: self.ends,
             first: self.first,
-            connected: self.connected,
+            connected: self.is_connect.then_some(self.first),
             before: self.before,
             last_bytes: self.last_bytes,
             last_packets: self.last_packets,
@@ -235,10 +239,11 @@ impl Watched {
 
     /// Notes that an app connected to a destination again: on the row that it is booked on by now.
     pub fn hear_connect(&mut self, book: &mut Book) {
-        let (Some(at), Some(booked)) = (self.connected, self.booked) else { return };
-        if self.beats_row != Some(booked.row) {
-            self.beats_row = Some(booked.row);
-            book.connected(booked.row, milliseconds(at));
+        let Some(booked) = self.booked.filter(|_| self.is_connect) else { return };
+        let row = NonZero::new(booked.row);
+        if self.beats_row != row {
+            self.beats_row = row;
+            book.connected(booked.row, milliseconds(self.first));
         }
     }
 

@@ -175,13 +175,13 @@ fn what_ended_and_what_was_removed_is_no_more() {
         removed_apps: vec![1],
         removed_rows: vec![2],
         removed_findings: vec![first.findings[0].key.clone()],
-        ended: vec![first.flows[0].flow],
+        ended: vec![first.flows.all[0].flow],
         ..Batch::default()
     };
     write(&mut connection, &removal).unwrap();
     let left = loaded(&connection);
     assert!(
-        left.apps.is_empty() && left.rows.is_empty() && left.flows.is_empty() && left.findings.is_empty()
+        left.apps.is_empty() && left.rows.is_empty() && left.flows.all.is_empty() && left.findings.is_empty()
     );
     assert_eq!(days(&connection, Path::new("x")).unwrap(), []);
 }

@@ -111,7 +111,7 @@ pub fn start(config: &Config) -> Result<Session, Failure> {
     );
     session.warn(&warnings);
     session.compare(Census::take(), true);
-    memory::give_back_program();
+    memory::give_back_files();
     Ok(session)
 }
 
