@@ -71,10 +71,8 @@ fn unwritten(smaps: &str) -> Vec<Range<usize>> {
     for line in smaps.lines() {
         let mut words = line.split_ascii_whitespace();
         match (words.next(), words.next()) {
-            (Some("Anonymous:" | "Swap:"), Some(kib)) => {
-                if kib != "0" && std::mem::take(&mut is_last_found) {
-                    found.pop();
-                }
+            (Some("Anonymous:" | "Swap:"), Some(kib)) if kib != "0" => {
+                found.truncate(found.len() - usize::from(std::mem::take(&mut is_last_found)));
             }
             (Some(range), Some(rights)) if !range.ends_with(':') => {
                 let is_file = words.nth(2).is_some_and(|inode| inode != "0");
@@ -106,20 +104,12 @@ mod tests {
     use super::*;
 
     /// Several pages of any granularity.
-    static CONSTANT: [u8; 1 << 18] = {
-        let mut bytes = [0; 1 << 18];
-        let mut at = 0;
-        while at < bytes.len() {
-            bytes[at] = (at % 251) as u8;
-            at += 1;
-        }
-        bytes
-    };
+    static CONSTANT: [u8; 1 << 18] = [7; 1 << 18];
 
     #[test]
     fn what_was_given_back_is_read_as_it_was() {
         for _ in 0..3 {
-            assert!(CONSTANT.iter().enumerate().all(|(at, byte)| usize::from(*byte) == at % 251));
+            assert!(CONSTANT.iter().all(|byte| *byte == 7));
             give_back(&CONSTANT);
             give_back_files();
             give_back_free();
@@ -142,18 +132,18 @@ mod tests {
         let map = |rights: &str, inode: u32, anonymous: u32, swap: u32| {
             let figures =
                 format!("Rss: 64 kB\nAnonymous: {anonymous} kB\nSwap: {swap} kB\nVmFlags: rd ex mr");
-            unwritten(&format!("1000-3000 {rights} 00001000 fe:00 {inode} /a b\n{figures}\n"))
+            unwritten(&format!("1000-3000 {rights} 00001000 fe:00 {inode} /a b\n{figures}\n")).pop()
         };
-        assert_eq!(map("r--p", 7, 0, 0), [0x1000..0x3000]);
-        assert_eq!(map("r-xp", 7, 0, 0), [0x1000..0x3000]);
-        assert_eq!(map("r--p", 7, 4, 0), [], "relocated");
-        assert_eq!(map("r--p", 7, 0, 4), [], "relocated, and swapped out");
-        assert_eq!(map("r-xp", 0, 0, 0), [], "no file");
+        assert_eq!(map("r--p", 7, 0, 0), Some(0x1000..0x3000));
+        assert_eq!(map("r-xp", 7, 0, 0), Some(0x1000..0x3000));
+        assert_eq!(map("r--p", 7, 4, 0), None, "relocated");
+        assert_eq!(map("r--p", 7, 0, 4), None, "relocated, and swapped out");
+        assert_eq!(map("r-xp", 0, 0, 0), None, "no file");
         for rights in ["rw-p", "r--s", "---p"] {
-            assert_eq!(map(rights, 7, 0, 0), [], "{rights}");
+            assert_eq!(map(rights, 7, 0, 0), None, "{rights}");
         }
         let two =
             "1000-3000 r--p 0 fe:00 7 /a\nAnonymous: 0 kB\n3000-4000 rw-p 0 fe:00 7 /a\nAnonymous: 8 kB\n";
-        assert_eq!(unwritten(two), [0x1000..0x3000]);
+        assert_eq!((unwritten(two).len(), unwritten(two).pop()), (1, Some(0x1000..0x3000)));
     }
 }

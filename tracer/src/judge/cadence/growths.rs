@@ -9,7 +9,7 @@ use super::{Beats, Cadence, Growth, MUCH_BYTES};
 
 /// Looks that are kept as they are: one interval less, so that nothing can be said of them.
 const FEW: usize = 5;
-const _: () = assert!(FEW as u32 <= SAID_FROM);
+const _: () = assert!(FEW <= SAID_FROM as usize);
 
 /// How a socket grew.
 #[derive(Clone, Debug, Default)]
