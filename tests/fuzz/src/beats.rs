@@ -1,6 +1,6 @@
 //! Beats that a ledger stored: what is damaged is refused, and what is not goes on without ever making no number.
 
-use tracer::judge::cadence::{Beats, Growth};
+use tracer::judge::cadence::{Beats, Growth, Growths};
 
 /// Bytes as they are in a ledger; also with a checksum that is right for whatever they are.
 pub fn check(bytes: &[u8]) {
@@ -12,6 +12,7 @@ pub fn check(bytes: &[u8]) {
 }
 
 fn check_one(bytes: &[u8]) {
+    check_growths(bytes);
     let Some(mut beats) = Beats::from_bytes(bytes) else { return };
     assert_eq!(beats.to_bytes(), bytes, "not what was stored");
     assert!(bytes.len() <= 1024, "{}", bytes.len());
@@ -28,6 +29,26 @@ fn check_one(bytes: &[u8]) {
     }
     beats.connected(0);
     assert_sane(&beats);
+}
+
+/// Of an open flow: beats, or the few looks before them.
+fn check_growths(bytes: &[u8]) {
+    let mut growths = Growths::from_bytes(bytes);
+    let stored = |growths: &Growths| {
+        let mut bytes = Vec::new();
+        growths.store(&mut bytes);
+        bytes
+    };
+    if !matches!(growths, Growths::None) {
+        assert_eq!(stored(&growths), bytes, "not what was stored");
+    }
+    for at_ms in [0, 1_795_305_600_000, 1_795_305_660_000, 1, u64::MAX, 1_795_305_720_000, u64::MAX - 1] {
+        for (silent_ms, bytes) in [(10_000, 500), (u64::MAX, 50_000)] {
+            growths.grew(&Growth { at_ms, silent_ms, bytes, packets: 5 }, 60_000);
+            let restored = Growths::from_bytes(&stored(&growths));
+            assert_eq!(stored(&restored), stored(&growths), "what was made of it cannot be stored");
+        }
+    }
 }
 
 fn assert_sane(beats: &Beats) {

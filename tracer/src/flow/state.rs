@@ -14,7 +14,7 @@ use crate::names::tls::ClientHello;
 use crate::record::{Direction, Method, OwnerSource, Places, ProcessSource, Protocol, Transport, WhoText};
 use crate::redact::Redactor;
 
-use super::community_id;
+use super::community_id::{self, CommunityId};
 
 /// How far a connection has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,8 +59,7 @@ pub struct Flow {
     pub progress: Progress,
     /// Of UDP, tells the flows of one socket apart in their ids.
     pub peer: Option<u32>,
-    /// Community ID, printed.
-    pub community: Box<str>,
+    pub community: CommunityId,
     /// On whose behalf the socket works, as netd knows it.
     pub tag: Option<Tag>,
     /// What it had moved when that was told last, while it is open: received and sent, sequence space of TCP, payload
@@ -81,6 +80,9 @@ pub struct Flow {
     /// What its TLS or QUIC client said first.
     pub hello: Option<Box<ClientHello>>,
 }
+
+/// There are thousands of them.
+const _: () = assert!(size_of::<Flow>() <= 296);
 
 impl Flow {
     pub(super) fn new(event: &Event, progress: Progress, direction: Option<Direction>) -> Self {
@@ -146,7 +148,7 @@ impl Flow {
             IpAddr::V4(address) => address.to_ipv6_mapped(),
         };
         flow.peer = peer(FlowKey::new(self.cookie, self.transport, &Tuple { remote, ..self.tuple }));
-        flow.community = "".into();
+        flow.community = CommunityId::default();
         if let Some(places) = &mut flow.places {
             places.local = places.local.redacted(redactor).into();
             places.remote = places.remote.redacted(redactor).into();

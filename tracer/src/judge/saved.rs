@@ -53,11 +53,59 @@ pub struct SavedFlow {
     pub before: Option<u64>,
     pub last_bytes: u64,
     pub last_packets: u64,
-    /// Of its growth.
-    pub beats: Option<Vec<u8>>,
+    /// Of its growth, see [`super::cadence::Growths`].
+    pub beats: Part,
     pub booked: Option<SavedBooking>,
     /// Ids of the rules that noticed it, with commas in between.
-    pub noticed: String,
+    pub noticed: Part,
+}
+
+/// A part of [`SavedFlows::bytes`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Part {
+    from: u32,
+    to: u32,
+}
+
+/// Flows that are open. What has no fixed length stands in one buffer: it goes back to the system as one, while thousands of small
+/// ones would leave their room to the allocator.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SavedFlows {
+    pub all: Vec<SavedFlow>,
+    bytes: Vec<u8>,
+}
+
+impl SavedFlows {
+    #[must_use]
+    pub fn with_capacity(flows: usize) -> Self {
+        Self { all: Vec::with_capacity(flows), bytes: Vec::new() }
+    }
+
+    /// What `write` appends is a part of a flow.
+    pub fn part(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Part {
+        let from = self.bytes.len();
+        write(&mut self.bytes);
+        // Nothing of what there would be beyond 4 GiB.
+        let ends = u32::try_from(from).ok().zip(u32::try_from(self.bytes.len()).ok());
+        ends.map(|(from, to)| Part { from, to }).unwrap_or_default()
+    }
+
+    /// Of its growth; empty: nothing.
+    #[must_use]
+    pub fn beats(&self, flow: &SavedFlow) -> &[u8] {
+        self.of(flow.beats)
+    }
+
+    /// Ids of the rules that noticed it, with commas in between.
+    #[must_use]
+    pub fn noticed(&self, flow: &SavedFlow) -> &str {
+        str::from_utf8(self.of(flow.noticed)).unwrap_or_default()
+    }
+
+    fn of(&self, Part { from, to }: Part) -> &[u8] {
+        let range = usize::try_from(from).ok().zip(usize::try_from(to).ok());
+        range.and_then(|(from, to)| self.bytes.get(from..to)).unwrap_or_default()
+    }
 }
 
 /// What of a flow is booked.
@@ -102,7 +150,7 @@ pub struct Batch {
     pub days: Vec<DayChange>,
     pub removed_apps: Vec<AppId>,
     pub removed_rows: Vec<RowId>,
-    pub flows: Vec<SavedFlow>,
+    pub flows: SavedFlows,
     pub ended: Vec<FlowRef>,
     pub findings: Vec<SavedFinding>,
     /// Keys of findings that made room for others.
@@ -116,7 +164,7 @@ impl Batch {
         let removed = self.removed_apps.len() + self.removed_rows.len() + self.removed_findings.len();
         self.apps.len()
             + self.rows.len()
-            + self.flows.len()
+            + self.flows.all.len()
             + self.ended.len()
             + self.findings.len()
             + removed
@@ -135,7 +183,7 @@ pub struct Restored {
     pub rows: Vec<SavedRow>,
     /// What each app sent, by day.
     pub sent: Vec<(AppId, u32, u64)>,
-    pub flows: Vec<SavedFlow>,
+    pub flows: SavedFlows,
     /// Each with what its owner knows of it: as long as this does not change, it is not told.
     pub findings: Vec<(SavedFinding, Option<String>)>,
     /// Streams, and the number of the last record of each that is booked.

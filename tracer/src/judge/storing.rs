@@ -64,7 +64,7 @@ impl Judge {
     pub fn put_back(&mut self, batch: &Batch) {
         self.book.put_back(batch);
         self.findings.put_back(&batch.findings, &batch.removed_findings);
-        self.flows.put_back(&batch.flows, &batch.ended);
+        self.flows.put_back(&batch.flows.all, &batch.ended);
     }
 
     /// The ledger holds these rows no more: they are too old.

@@ -1,16 +1,17 @@
 //! What is remembered of each flow while it is open. Pure.
 
+use std::num::NonZero;
 use std::time::Duration;
 
 use lru::LruCache;
 use smallvec::SmallVec;
 
 use super::book::{Book, Booked, RowId};
-use super::cadence::{Beats, Cadence, Growth};
+use super::cadence::{Cadence, Growth, Growths};
 use super::channel::Channel;
 use super::observation::{FlowRef, Observation};
 use super::rules::Rules;
-use super::saved::{SavedBooking, SavedFlow};
+use super::saved::{SavedBooking, SavedFlow, SavedFlows};
 use crate::clock::Timestamp;
 use crate::hash::Fnv;
 use crate::record::{Action, End};
@@ -26,18 +27,20 @@ pub struct Watched {
     before: Option<u64>,
     last_bytes: u64,
     last_packets: u64,
-    /// Of its growth.
-    beats: Option<Box<Beats>>,
+    growths: Growths,
     pub booked: Option<Booked>,
-    /// When it was asked for, and the row that this was booked on as a beat.
-    connected: Option<Timestamp>,
-    beats_row: Option<RowId>,
+    /// Its first record is of when it was asked for; and the row that this was booked on as a beat. No row has the number 0.
+    is_connect: bool,
+    beats_row: Option<NonZero<RowId>>,
     /// Numbers of the rules that noticed it.
     noticed: SmallVec<[u16; 4]>,
     /// Hash of where it goes to; only where it may be stored.
     ends: u64,
     unsaved: Unsaved,
 }
+
+/// There are thousands of them.
+const _: () = assert!(size_of::<Watched>() <= 176);
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Unsaved {
@@ -105,21 +108,21 @@ impl WatchedFlows {
     }
 
     /// Takes back what was stored, and remembers from now on what changes.
-    pub fn restore(&mut self, flows: &[SavedFlow], rules: &Rules) {
+    pub fn restore(&mut self, flows: &SavedFlows, rules: &Rules) {
         self.pending.get_or_insert_default();
-        for flow in flows {
-            self.all.put(flow.flow, Watched::restored(flow, rules));
+        for flow in &flows.all {
+            self.all.put(flow.flow, Watched::restored(flow, flows, rules));
         }
     }
 
     /// What changed since it was taken last: open flows, and those that ended.
-    pub fn take_changes(&mut self, rules: &Rules) -> (Vec<SavedFlow>, Vec<FlowRef>) {
+    pub fn take_changes(&mut self, rules: &Rules) -> (SavedFlows, Vec<FlowRef>) {
         let Some(pending) = self.pending.as_mut().map(std::mem::take) else { return Default::default() };
-        let mut changed = Vec::new();
+        let mut changed = SavedFlows::with_capacity(pending.changed.len());
         for flow in pending.changed {
             if let Some(watched) = self.all.peek_mut(&flow) {
                 (watched.unsaved.is_listed, watched.unsaved.is_stored) = (false, true);
-                changed.push(watched.saved(flow, rules));
+                watched.save(flow, rules, &mut changed);
             }
         }
         (changed, pending.ended)
@@ -171,9 +174,9 @@ impl Watched {
             before: if is_new { Some(0) } else { seen.moved() },
             last_bytes: 0,
             last_packets: 0,
-            beats: None,
+            growths: Growths::None,
             booked: None,
-            connected: (seen.action == Action::Connect).then_some(seen.at),
+            is_connect: seen.action == Action::Connect,
             beats_row: None,
             noticed: SmallVec::new(),
             ends,
@@ -181,36 +184,42 @@ impl Watched {
         }
     }
 
-    fn restored(saved: &SavedFlow, rules: &Rules) -> Self {
+    fn restored(saved: &SavedFlow, flows: &SavedFlows, rules: &Rules) -> Self {
         Self {
             first: saved.first,
             before: saved.before,
             last_bytes: saved.last_bytes,
             last_packets: saved.last_packets,
-            beats: saved.beats.as_deref().and_then(Beats::from_bytes).map(Box::new),
+            growths: Growths::from_bytes(flows.beats(saved)),
             booked: saved.booked.map(|booked| Booked::restored(&booked)),
-            connected: saved.connected,
-            beats_row: saved.booked.map(|booked| booked.row),
-            noticed: saved.noticed.split(',').filter_map(|id| rules.number(id)).collect(),
+            is_connect: saved.connected.is_some(),
+            beats_row: saved.booked.and_then(|booked| NonZero::new(booked.row)),
+            noticed: flows.noticed(saved).split(',').filter_map(|id| rules.number(id)).collect(),
             ends: saved.ends,
             unsaved: Unsaved { is_stored: true, is_restored: true, is_listed: false },
         }
     }
 
-    fn saved(&self, flow: FlowRef, rules: &Rules) -> SavedFlow {
-        let noticed: Vec<&str> = self.noticed.iter().filter_map(|&number| rules.id(number)).collect();
-        SavedFlow {
+    fn save(&self, flow: FlowRef, rules: &Rules, to: &mut SavedFlows) {
+        let beats = to.part(|bytes| self.growths.store(bytes));
+        let noticed = to.part(|bytes| {
+            for (number, id) in self.noticed.iter().filter_map(|&number| rules.id(number)).enumerate() {
+                bytes.extend_from_slice(if number == 0 { b"" } else { b"," });
+                bytes.extend_from_slice(id.as_bytes());
+            }
+        });
+        to.all.push(SavedFlow {
             flow,
             ends: self.ends,
             first: self.first,
-            connected: self.connected,
+            connected: self.is_connect.then_some(self.first),
             before: self.before,
             last_bytes: self.last_bytes,
             last_packets: self.last_packets,
-            beats: self.beats.as_ref().map(|beats| beats.to_bytes()),
+            beats,
             booked: self.booked.map(|booked| SavedBooking::from(&booked)),
-            noticed: noticed.join(","),
-        }
+            noticed,
+        });
     }
 
     /// Takes in what it has moved; `look`: how often that is looked at.
@@ -225,16 +234,17 @@ impl Watched {
         (self.last_bytes, self.last_packets) = (bytes, packets);
         if seen.action == Action::Sample && seen.silent_ms.is_some() && growth.bytes > 0 {
             let look_ms = u64::try_from(look.as_millis()).unwrap_or(u64::MAX);
-            self.beats.get_or_insert_default().grew(&growth, look_ms);
+            self.growths.grew(&growth, look_ms);
         }
     }
 
     /// Notes that an app connected to a destination again: on the row that it is booked on by now.
     pub fn hear_connect(&mut self, book: &mut Book) {
-        let (Some(at), Some(booked)) = (self.connected, self.booked) else { return };
-        if self.beats_row != Some(booked.row) {
-            self.beats_row = Some(booked.row);
-            book.connected(booked.row, milliseconds(at));
+        let Some(booked) = self.booked.filter(|_| self.is_connect) else { return };
+        let row = NonZero::new(booked.row);
+        if self.beats_row != row {
+            self.beats_row = row;
+            book.connected(booked.row, milliseconds(self.first));
         }
     }
 
@@ -254,7 +264,7 @@ impl Watched {
     /// The clearer one of its own beats and of the connects to its destination.
     #[must_use]
     pub fn cadence(&self, book: &Book) -> Option<Cadence> {
-        let own = self.beats.as_ref().and_then(|beats| beats.cadence());
+        let own = self.growths.cadence();
         let row = self.booked.and_then(|booked| book.rows.get(&booked.row));
         let of_connects = row.and_then(|row| row.connects.cadence());
         own.into_iter().chain(of_connects).max_by(|one, other| one.score.total_cmp(&other.score))

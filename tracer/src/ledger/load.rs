@@ -11,7 +11,7 @@ use crate::enrich::geo;
 use crate::judge::book::{Amounts, AppKey, RowKey};
 use crate::judge::observation::FlowRef;
 use crate::judge::saved::{
-    DayChange, Restored, SavedApp, SavedBooking, SavedFinding, SavedFlow, SavedRow, StreamId,
+    DayChange, Restored, SavedApp, SavedBooking, SavedFinding, SavedFlow, SavedFlows, SavedRow, StreamId,
 };
 
 /// Everything that a judge goes on from, and how many rows could not be understood.
@@ -49,7 +49,7 @@ fn all(connection: &Connection) -> rusqlite::Result<(Restored, usize)> {
             &mut wrong,
             |row| Ok(Some((amount(row.get("app")?), row.get("day")?, amount(row.get("sent")?)))),
         )?,
-        flows: rows(connection, "SELECT * FROM flows", &mut wrong, flow)?,
+        flows: flows(connection, &mut wrong)?,
         findings: rows(
             connection,
             "SELECT findings.*, acknowledged.changing AS known FROM findings LEFT JOIN acknowledged USING (key)
@@ -74,7 +74,7 @@ fn rows<T>(
     connection: &Connection,
     sql: &str,
     wrong: &mut usize,
-    read: impl Fn(&Row<'_>) -> rusqlite::Result<Option<T>>,
+    mut read: impl FnMut(&Row<'_>) -> rusqlite::Result<Option<T>>,
 ) -> rusqlite::Result<Vec<T>> {
     let mut statement = connection.prepare(sql)?;
     let mut found = statement.query([])?;
@@ -137,7 +137,13 @@ fn amounts(row: &Row<'_>) -> rusqlite::Result<Amounts> {
     })
 }
 
-fn flow(row: &Row<'_>) -> rusqlite::Result<Option<SavedFlow>> {
+fn flows(connection: &Connection, wrong: &mut usize) -> rusqlite::Result<SavedFlows> {
+    let mut flows = SavedFlows::default();
+    flows.all = rows(connection, "SELECT * FROM flows", wrong, |row| flow(row, &mut flows))?;
+    Ok(flows)
+}
+
+fn flow(row: &Row<'_>, flows: &mut SavedFlows) -> rusqlite::Result<Option<SavedFlow>> {
     let app: Option<i64> = row.get("app")?;
     let destination: Option<i64> = row.get("destination")?;
     let booked = match app.zip(destination) {
@@ -151,6 +157,10 @@ fn flow(row: &Row<'_>) -> rusqlite::Result<Option<SavedFlow>> {
             is_new_country: row.get("new_country")?,
         }),
     };
+    let beats: Option<Vec<u8>> = row.get("beats")?;
+    let beats = flows.part(|bytes| bytes.extend(beats.unwrap_or_default()));
+    let noticed: String = row.get("noticed")?;
+    let noticed = flows.part(|bytes| bytes.extend(noticed.into_bytes()));
     let cookie: i64 = row.get("cookie")?;
     let ends: i64 = row.get("ends")?;
     Ok(Some(SavedFlow {
@@ -165,9 +175,9 @@ fn flow(row: &Row<'_>) -> rusqlite::Result<Option<SavedFlow>> {
         before: row.get::<_, Option<i64>>("before")?.map(amount),
         last_bytes: amount(row.get("last_bytes")?),
         last_packets: amount(row.get("last_packets")?),
-        beats: row.get("beats")?,
+        beats,
         booked,
-        noticed: row.get("noticed")?,
+        noticed,
     }))
 }
 

@@ -16,7 +16,7 @@ use crate::clock::Timestamp;
 use crate::judge::book::{Amounts, AppKey, RowKey};
 use crate::judge::observation::FlowRef;
 use crate::judge::saved::{
-    Batch, Restored, SavedApp, SavedBooking, SavedFinding, SavedFlow, SavedRow, StreamId,
+    Batch, Restored, SavedApp, SavedBooking, SavedFinding, SavedFlow, SavedFlows, SavedRow, StreamId,
 };
 use crate::record::{Direction, Severity, Transport};
 
@@ -52,6 +52,32 @@ fn amounts(connections: u64) -> Amounts {
     Amounts { connections, failures: 1, sent: connections * 100, received: connections * 1000 }
 }
 
+fn flows(flow: FlowRef, app: u64, row: u64, day: u32) -> SavedFlows {
+    let mut flows = SavedFlows::default();
+    let beats = flows.part(|bytes| bytes.extend(1..9));
+    let noticed = flows.part(|bytes| bytes.extend(b"outside-home,raw-address"));
+    flows.all.push(SavedFlow {
+        flow,
+        ends: u64::MAX,
+        first: at(0),
+        connected: Some(at(0)),
+        before: None,
+        last_bytes: 10,
+        last_packets: 2,
+        beats,
+        booked: Some(SavedBooking {
+            app,
+            row,
+            amounts: amounts(1),
+            day: Some(day),
+            is_new_destination: true,
+            is_new_country: false,
+        }),
+        noticed,
+    });
+    flows
+}
+
 fn batch(app: u64, row: u64, day: u32) -> Batch {
     let flow = FlowRef { boot: 0xb6c1_e0a4, cookie: u64::MAX - row, peer: Some(7) };
     Batch {
@@ -84,25 +110,7 @@ fn batch(app: u64, row: u64, day: u32) -> Batch {
             cadence: Some((0.9, 900_000)),
         }],
         days: vec![(row, day, [3, 1, 300, 3000])],
-        flows: vec![SavedFlow {
-            flow,
-            ends: u64::MAX,
-            first: at(0),
-            connected: Some(at(0)),
-            before: None,
-            last_bytes: 10,
-            last_packets: 2,
-            beats: None,
-            booked: Some(SavedBooking {
-                app,
-                row,
-                amounts: amounts(1),
-                day: Some(day),
-                is_new_destination: true,
-                is_new_country: false,
-            }),
-            noticed: "outside-home,raw-address".into(),
-        }],
+        flows: flows(flow, app, row, day),
         findings: vec![SavedFinding {
             key: format!("outside-home/{row:010x}").into(),
             rule: "outside-home".into(),
@@ -167,13 +175,13 @@ fn what_ended_and_what_was_removed_is_no_more() {
         removed_apps: vec![1],
         removed_rows: vec![2],
         removed_findings: vec![first.findings[0].key.clone()],
-        ended: vec![first.flows[0].flow],
+        ended: vec![first.flows.all[0].flow],
         ..Batch::default()
     };
     write(&mut connection, &removal).unwrap();
     let left = loaded(&connection);
     assert!(
-        left.apps.is_empty() && left.rows.is_empty() && left.flows.is_empty() && left.findings.is_empty()
+        left.apps.is_empty() && left.rows.is_empty() && left.flows.all.is_empty() && left.findings.is_empty()
     );
     assert_eq!(days(&connection, Path::new("x")).unwrap(), []);
 }

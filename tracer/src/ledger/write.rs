@@ -4,7 +4,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
 use super::values::{number, packed, time};
 use crate::judge::observation::FlowRef;
-use crate::judge::saved::{Batch, DayChange, SavedApp, SavedFinding, SavedFlow, SavedRow, StreamId};
+use crate::judge::saved::{Batch, DayChange, SavedApp, SavedFinding, SavedFlows, SavedRow, StreamId};
 
 /// What follows from a batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -148,14 +148,14 @@ fn days(transaction: &Transaction<'_>, days: &[DayChange]) -> rusqlite::Result<(
     Ok(())
 }
 
-fn flows(transaction: &Transaction<'_>, flows: &[SavedFlow], today: i64) -> rusqlite::Result<()> {
+fn flows(transaction: &Transaction<'_>, flows: &SavedFlows, today: i64) -> rusqlite::Result<()> {
     let mut insert = transaction.prepare_cached(
         "INSERT OR REPLACE INTO flows (boot, cookie, peer, ends, first, connected, before, last_bytes,
              last_packets, beats, app, destination, connections, failures, sent, received, day,
              new_destination, new_country, noticed, touched)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)",
     )?;
-    for flow in flows {
+    for flow in &flows.all {
         let (boot, cookie, peer) = key(&flow.flow);
         let booked = flow.booked.as_ref();
         let amounts = booked.map(|booked| booked.amounts);
@@ -169,7 +169,7 @@ fn flows(transaction: &Transaction<'_>, flows: &[SavedFlow], today: i64) -> rusq
             flow.before.map(number),
             number(flow.last_bytes),
             number(flow.last_packets),
-            flow.beats,
+            Some(flows.beats(flow)).filter(|beats| !beats.is_empty()),
             booked.map(|booked| number(booked.app)),
             booked.map(|booked| number(booked.row)),
             amounts.map(|amounts| number(amounts.connections)),
@@ -179,7 +179,7 @@ fn flows(transaction: &Transaction<'_>, flows: &[SavedFlow], today: i64) -> rusq
             booked.and_then(|booked| booked.day),
             booked.map(|booked| booked.is_new_destination),
             booked.map(|booked| booked.is_new_country),
-            flow.noticed,
+            flows.noticed(flow),
             today,
         ])?;
     }

@@ -12,6 +12,10 @@ use super::bounds::{self, MOST_BYTES};
 use super::write::write;
 use crate::judge::book::RowId;
 use crate::judge::saved::Batch;
+use crate::memory;
+
+/// A batch of so many changes is a rare one, and leaves something behind.
+const LARGE: usize = 1000;
 
 /// What became of a batch.
 #[derive(Debug)]
@@ -99,9 +103,11 @@ fn serve(
 ) {
     let mut version = data_version(&connection);
     while let Ok(batch) = batches.recv() {
+        let is_large = batch.len() >= LARGE;
         let reply = match store(&mut connection, &batch) {
             Err(error) => Reply::Failed { batch, error: error.to_string() },
             Ok(forgotten) => {
+                drop(batch);
                 let now = data_version(&connection);
                 let has_changed = std::mem::replace(&mut version, now) != now;
                 let acknowledged = has_changed.then(|| acknowledged(&connection).ok()).flatten();
@@ -112,6 +118,11 @@ fn serve(
             break;
         }
         wake.notify_one();
+        if is_large {
+            // The pages of the file that it went through, and what held it. That it fails is no matter.
+            let _ = connection.execute_batch("PRAGMA shrink_memory");
+            memory::give_back_free();
+        }
     }
     // All of it into one file: whoever copies the ledger afterwards copies everything.
     let _ = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));

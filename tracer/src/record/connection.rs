@@ -291,9 +291,9 @@ pub fn with_record<R>(
             direction: flow.direction,
             // Omitted until both ports are known.
             community_id: (flow.tuple.remote_port != 0 && flow.tuple.local_port != 0)
-                .then_some(&*flow.community)
-                // Redacted: it could be made from every address in turn.
-                .filter(|id| !id.is_empty()),
+                // None where it is redacted: it could be made from every address in turn.
+                .then(|| flow.community.get())
+                .flatten(),
             rtt_us: news.rtt_us,
             retransmits: match news.figures {
                 Figures::None | Figures::Datagrams(..) => None,

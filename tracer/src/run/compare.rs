@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use super::census::Census;
 use super::session::Session;
 use crate::clock::Clock;
+use crate::enrich::geo;
 use crate::event::What;
 use crate::flow::Numbers;
 use crate::record::Transport;
@@ -72,6 +73,7 @@ impl Session {
             self.compare_udp(*taken, clock);
         }
         self.flush();
+        geo::give_back_built_in();
         if self.pipeline.flows.has_existing() {
             self.attached.watch_existing();
         } else {

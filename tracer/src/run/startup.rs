@@ -19,6 +19,7 @@ use crate::kernel::attach::{self, Attached, Settings};
 use crate::kernel::features::Features;
 use crate::kernel::plan::{self, AttachResult};
 use crate::ledger::Keeper;
+use crate::memory;
 use crate::names::cache::Names;
 use crate::pipeline::{Hearing, Lines, Pipeline, Stages};
 use crate::record::{
@@ -110,6 +111,7 @@ pub fn start(config: &Config) -> Result<Session, Failure> {
     );
     session.warn(&warnings);
     session.compare(Census::take(), true);
+    memory::give_back_files();
     Ok(session)
 }
 

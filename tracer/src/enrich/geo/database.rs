@@ -18,6 +18,7 @@ use serde::Serialize;
 
 use super::layout::Fields;
 use crate::clock::Timestamp;
+use crate::memory;
 
 /// Made by `build/geo.rs`. In the program's read-only data: the kernel loads the pages that lookups touch, no others.
 static BUILT_IN: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/geo.mmdb"));
@@ -59,6 +60,12 @@ pub enum GeoError {
          use a country or ASN database"
     )]
     NothingKnown { path: String, kind: String },
+}
+
+/// Gives back the pages of the built-in database that lookups touched, with 64 KiB around each. Addresses that are talked to now
+/// have been looked up.
+pub fn give_back_built_in() {
+    memory::give_back(BUILT_IN);
 }
 
 /// A checked database.

@@ -32,7 +32,9 @@ mod scope;
 pub use anycast::is_anycast;
 pub use command::answer;
 pub use country::{Country, country};
-pub use database::{BUILT_IN_NAME, Coverage, Database, DatabaseInfo, GeoError, SIZE_LIMIT, load_file};
+pub use database::{
+    BUILT_IN_NAME, Coverage, Database, DatabaseInfo, GeoError, SIZE_LIMIT, give_back_built_in, load_file,
+};
 pub use scope::{Scope, Unwrapped, unwrap};
 
 /// Addresses change hands: a database older than this is worth a warning.

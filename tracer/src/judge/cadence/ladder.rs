@@ -16,30 +16,34 @@ const LEAST_CLIMB: f64 = 1.4;
 #[derive(Clone, Debug, Default)]
 pub struct Ladder {
     levels: [Level; LEVELS],
-    used: usize,
+    used: u8,
 }
 
+/// Packed, because there is a ladder for each channel.
 #[derive(Clone, Copy, Debug, Default)]
+#[repr(Rust, packed(2))]
 struct Level {
-    interval_ms: u64,
+    interval_ms: u32,
     beats: u16,
 }
 
 impl Ladder {
     /// An interval, milliseconds.
-    pub fn add(&mut self, interval_ms: u64) {
-        if let Some(last) = self.levels[..self.used].last_mut()
+    pub fn add(&mut self, interval_ms: u32) {
+        let used = usize::from(self.used);
+        if let Some(last) = self.levels[..used].last_mut()
             && is_same(last.interval_ms, interval_ms)
         {
             last.beats = last.beats.saturating_add(1);
             return;
         }
-        if self.used == LEVELS {
+        if used == LEVELS {
             self.levels.rotate_left(1);
-            self.used -= 1;
+            self.levels[LEVELS - 1] = Level { interval_ms, beats: 1 };
+        } else {
+            self.levels[used] = Level { interval_ms, beats: 1 };
+            self.used += 1;
         }
-        self.levels[self.used] = Level { interval_ms, beats: 1 };
-        self.used += 1;
     }
 
     /// Shortest and longest step of the longest climb; `None`: there is no ladder.
@@ -47,7 +51,7 @@ impl Ladder {
     pub fn ends_ms(&self) -> Option<(u64, u64)> {
         let mut best: &[Level] = &[];
         let mut start = 0;
-        let levels = &self.levels[..self.used];
+        let levels = &self.levels[..usize::from(self.used)];
         for at in 0..levels.len() {
             let climbs = at > start && levels[at].interval_ms > levels[at - 1].interval_ms;
             let is_step = levels[at].beats >= LEAST_BEATS || at + 1 == levels.len();
@@ -63,41 +67,40 @@ impl Ladder {
             }
         }
         let (first, last) = (best.first()?, best.last()?);
-        let climbs = last.interval_ms as f64 >= LEAST_CLIMB * first.interval_ms as f64;
-        (best.len() >= LEAST_LEVELS && climbs).then_some((first.interval_ms, last.interval_ms))
+        let (first, last) = (first.interval_ms, last.interval_ms);
+        let climbs = f64::from(last) >= LEAST_CLIMB * f64::from(first);
+        (best.len() >= LEAST_LEVELS && climbs).then_some((first.into(), last.into()))
     }
 }
 
 impl Ladder {
-    pub fn store(&self, to: &mut Writer) {
-        let levels = &self.levels[..self.used];
-        to.bytes([u8::try_from(levels.len()).unwrap_or_default()]);
-        for level in levels {
-            to.bytes(level.interval_ms.to_le_bytes());
+    pub fn store(&self, to: &mut Writer<'_>) {
+        to.bytes([self.used]);
+        for level in &self.levels[..usize::from(self.used)] {
+            to.bytes(u64::from(level.interval_ms).to_le_bytes());
             to.bytes(level.beats.to_le_bytes());
         }
     }
 
     pub fn load(from: &mut Reader<'_>) -> Option<Self> {
-        let used = usize::from(from.u8()?);
+        let used = from.u8()?;
         let mut levels = [Level::default(); LEVELS];
-        for level in levels.get_mut(..used)? {
-            *level = Level { interval_ms: from.u64()?, beats: from.u16()? };
+        for level in levels.get_mut(..usize::from(used))? {
+            *level = Level { interval_ms: from.milliseconds()?, beats: from.u16()? };
         }
         Some(Self { levels, used })
     }
 }
 
-#[allow(clippy::cast_precision_loss)]
-fn is_same(one: u64, other: u64) -> bool {
-    one.abs_diff(other) as f64 <= SAME * one as f64
+fn is_same(one: u32, other: u32) -> bool {
+    f64::from(one.abs_diff(other)) <= SAME * f64::from(one)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn ends(intervals: &[u64]) -> Option<(u64, u64)> {
+    fn ends(intervals: &[u32]) -> Option<(u64, u64)> {
         let mut ladder = Ladder::default();
         intervals.iter().for_each(|interval| ladder.add(interval * 1000));
         ladder.ends_ms().map(|(first, last)| (first / 1000, last / 1000))

@@ -7,20 +7,22 @@
 //! most once in e^x for an evidence of x, if one of our kinds of chance is the right one; docs/cadence.md has what was measured).
 //! Old evidence fades, so that a channel that changes is judged by what it does now.
 
+mod growths;
 mod ladder;
 mod model;
 mod numbers;
 mod shapes;
 mod stored;
 
+pub use growths::Growths;
 pub use ladder::Ladder;
 use model::{Interval, Model};
-use stored::{Reader, Writer};
+use stored::{BEATS, Reader, Writer};
 
 /// Beats closer together than this are one: a client opens several connections at once.
 const BURST_MS: u64 = 3_000;
 /// No clock that is known here misses so many turns: the time was set, or the device lay in a drawer.
-const LONGEST_MS: u64 = 14 * 86_400_000;
+const LONGEST_MS: u32 = 14 * 86_400_000;
 /// More than this from one look at a socket to the next is not one beat.
 const MUCH_BYTES: u64 = 16_384;
 const MUCH_PACKETS: u64 = 24;
@@ -44,7 +46,7 @@ pub struct Beats {
     ladder: Ladder,
 }
 
-const _: () = assert!(size_of::<Beats>() <= 1024);
+const _: () = assert!(size_of::<Beats>() <= 424);
 
 /// What an open socket moved since it was looked at before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,11 +130,11 @@ impl Beats {
             self.burst_ms = self.burst_ms.max(at_ms);
             return;
         }
-        let interval_ms = at_ms.saturating_sub(self.last_ms);
-        let is_known = !is_back && !self.is_interrupted && interval_ms <= LONGEST_MS;
+        let interval_ms = u32::try_from(at_ms.saturating_sub(self.last_ms)).ok();
+        let known = interval_ms.filter(|&ms| !is_back && !self.is_interrupted && ms <= LONGEST_MS);
         self.begin(at_ms);
-        if is_known {
-            self.duration_ms = self.duration_ms.saturating_add(interval_ms);
+        if let Some(interval_ms) = known {
+            self.duration_ms = self.duration_ms.saturating_add(interval_ms.into());
             self.model.add(Interval { ms: interval_ms, looked });
             self.ladder.add(interval_ms);
         }
@@ -154,7 +156,14 @@ impl Beats {
     /// For a ledger; [`Beats::from_bytes`] goes on from there.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut to = Writer::new();
+        let mut bytes = Vec::new();
+        self.store(&mut bytes);
+        bytes
+    }
+
+    /// As [`Beats::to_bytes`], behind what is there already.
+    fn store(&self, bytes: &mut Vec<u8>) {
+        let mut to = Writer::new(bytes, BEATS);
         to.bytes(self.last_ms.to_le_bytes());
         to.bytes(self.burst_ms.to_le_bytes());
         to.bytes(self.looked_ms.to_le_bytes());
@@ -163,13 +172,13 @@ impl Beats {
         to.bytes([u8::from(self.is_interrupted)]);
         self.model.store(&mut to);
         self.ladder.store(&mut to);
-        to.finish()
+        to.finish();
     }
 
     /// What [`Beats::to_bytes`] made; `None`: damaged, or of a form that is not known.
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let mut from = Reader::new(bytes)?;
+        let mut from = Reader::new(bytes, BEATS)?;
         let beats = Self {
             last_ms: from.u64()?,
             burst_ms: from.u64()?,

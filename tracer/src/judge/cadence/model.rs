@@ -54,7 +54,7 @@ const MOST_NEWS: f32 = 1.5;
 /// Intervals from which on there is anything to foretell with.
 const KNOWN_FROM: u32 = 3;
 /// And from which on anything is said: two that are alike by chance are not rare enough.
-const SAID_FROM: u32 = 5;
+pub const SAID_FROM: u32 = 5;
 
 #[allow(clippy::cast_possible_truncation, reason = "digits that nobody needs")]
 const fn logarithms<const N: usize>(of: [f64; N]) -> [f32; N] {
@@ -70,7 +70,7 @@ const fn logarithms<const N: usize>(of: [f64; N]) -> [f32; N] {
 /// Sums of the logarithms of what each clock and each kind of chance foretold.
 #[derive(Clone, Debug)]
 pub struct Model {
-    recent_ms: [u64; RECENT],
+    recent_ms: [u32; RECENT],
     intervals: u32,
     /// Mean of the long run: of the intervals, and of the turns in them.
     mean: f32,
@@ -83,7 +83,7 @@ pub struct Model {
     /// Follow from the others: logarithms of the last one and of the middle one, and that one.
     latest: f32,
     middle: f32,
-    middle_ms: u64,
+    middle_ms: u32,
     evidence: f32,
 }
 
@@ -109,7 +109,7 @@ impl Default for Model {
 /// An interval.
 #[derive(Clone, Copy, Debug)]
 pub struct Interval {
-    pub ms: u64,
+    pub ms: u32,
     /// Of one that ends with a look at a socket that had grown at the look before, too: for how long it was silent, and how often it
     /// is looked at. More may have happened in between.
     pub looked: Option<(u64, u64)>,
@@ -117,7 +117,7 @@ pub struct Interval {
 
 impl Model {
     pub fn add(&mut self, interval: Interval) {
-        let x = ln(interval.ms);
+        let x = ln(interval.ms.into());
         if self.intervals >= KNOWN_FROM {
             let ways = [self.latest, self.middle, self.turn];
             let turns = ways.map(|way| Turns::of(x - way));
@@ -157,7 +157,7 @@ impl Model {
     /// Between two beats, as a rule, milliseconds.
     #[must_use]
     pub fn interval_ms(&self) -> u64 {
-        self.middle_ms
+        self.middle_ms.into()
     }
 
     fn clocks(&mut self, turns: &[Turns; WAYS]) {
@@ -205,7 +205,7 @@ impl Model {
         sum_up(&mut self.chance, &densities, CHANCE_LEAST);
     }
 
-    fn learn(&mut self, interval_ms: u64, x: f32) {
+    fn learn(&mut self, interval_ms: u32, x: f32) {
         self.intervals = self.intervals.saturating_add(1);
         #[allow(clippy::cast_precision_loss, reason = "at most LONG")]
         let share = 1.0 / self.intervals.min(LONG) as f32;
@@ -245,12 +245,12 @@ impl Model {
             known if known % 2 == 1 => recent[known / 2],
             known => recent[known / 2 - 1].midpoint(recent[known / 2]),
         };
-        self.middle = ln(self.middle_ms);
+        self.middle = ln(self.middle_ms.into());
     }
 
-    pub fn store(&self, to: &mut Writer) {
+    pub fn store(&self, to: &mut Writer<'_>) {
         to.bytes(self.intervals.to_le_bytes());
-        self.recent_ms.iter().for_each(|interval_ms| to.bytes(interval_ms.to_le_bytes()));
+        self.recent_ms.iter().for_each(|&interval_ms| to.bytes(u64::from(interval_ms).to_le_bytes()));
         to.floats(&[self.mean, self.turn, self.judged, self.on_time]);
         to.floats(&self.clocks);
         to.floats(&self.chance);
@@ -260,7 +260,7 @@ impl Model {
         let intervals = from.u32()?;
         let mut model = Self { intervals, ..Self::default() };
         for interval_ms in &mut model.recent_ms {
-            *interval_ms = from.u64()?;
+            *interval_ms = from.milliseconds()?;
         }
         [model.mean, model.turn, model.judged, model.on_time] = from.floats()?;
         if !(0.0..=model.judged).contains(&model.on_time) {
@@ -268,7 +268,7 @@ impl Model {
         }
         model.clocks = from.floats()?;
         model.chance = from.floats()?;
-        model.latest = ln(model.recent_ms[RECENT - 1]);
+        model.latest = ln(model.recent_ms[RECENT - 1].into());
         model.look_back();
         model.weigh();
         Some(model)

@@ -2,30 +2,36 @@
 //! refused: beats that are forgotten are found again, wrong ones would accuse somebody.
 
 /// Of the form below, and of what the sums mean. Beats of another version are learned anew.
-const VERSION: u8 = 1;
+pub const BEATS: u8 = 1;
+/// Of the few looks that are kept until there are beats; no version of these.
+pub const LOOKS: u8 = 129;
 /// No sum, mean or count comes near this. What is beyond could only have been made up, and would make later sums infinite.
 const MOST: f32 = 1e9;
 
-/// Appends fields.
-pub struct Writer(Vec<u8>);
+/// Appends fields to what somebody else has written.
+pub struct Writer<'a> {
+    to: &'a mut Vec<u8>,
+    from: usize,
+}
 
-impl Writer {
-    pub fn new() -> Self {
-        Self(vec![VERSION])
+impl<'a> Writer<'a> {
+    pub fn new(to: &'a mut Vec<u8>, form: u8) -> Self {
+        let from = to.len();
+        to.push(form);
+        Self { to, from }
     }
 
     pub fn bytes<const N: usize>(&mut self, bytes: [u8; N]) {
-        self.0.extend_from_slice(&bytes);
+        self.to.extend_from_slice(&bytes);
     }
 
     pub fn floats(&mut self, floats: &[f32]) {
         floats.iter().for_each(|float| self.bytes(float.to_le_bytes()));
     }
 
-    pub fn finish(mut self) -> Vec<u8> {
-        let sum = checksum(&self.0);
+    pub fn finish(mut self) {
+        let sum = checksum(self.to.get(self.from..).unwrap_or_default());
         self.bytes(sum.to_le_bytes());
-        self.0
     }
 }
 
@@ -33,10 +39,10 @@ impl Writer {
 pub struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
-    /// `None`: of another version, or damaged.
-    pub fn new(bytes: &'a [u8]) -> Option<Self> {
+    /// `None`: of another form, or damaged.
+    pub fn new(bytes: &'a [u8], form: u8) -> Option<Self> {
         let (rest, sum) = bytes.split_last_chunk::<4>()?;
-        let fields = rest.strip_prefix(&[VERSION])?;
+        let fields = rest.strip_prefix(&[form])?;
         (checksum(rest).to_le_bytes() == *sum).then_some(Self(fields))
     }
 
@@ -60,6 +66,11 @@ impl<'a> Reader<'a> {
 
     pub fn u64(&mut self) -> Option<u64> {
         self.bytes().map(u64::from_le_bytes)
+    }
+
+    /// An interval: none that is known is too long for its place in memory.
+    pub fn milliseconds(&mut self) -> Option<u32> {
+        self.u64()?.try_into().ok()
     }
 
     pub fn flag(&mut self) -> Option<bool> {
