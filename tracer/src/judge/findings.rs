@@ -68,6 +68,8 @@ pub enum News {
 #[derive(Clone, Copy)]
 pub struct Noticed<'a> {
     pub rule: &'a Arc<str>,
+    /// [`hash_of_rule`] of it.
+    pub rule_hash: u64,
     pub severity: Severity,
     /// Hash of what tells findings of the rule apart.
     pub about: Fnv,
@@ -116,7 +118,7 @@ impl Findings {
     /// Notes what a rule says; tells whether it is news, and of which finding.
     pub fn notice(&mut self, noticed: Noticed<'_>) -> (Option<FindingId>, Option<News>) {
         let hash = short_hash(noticed.about);
-        let known = self.by_key.get(&number(noticed.rule, hash)).copied();
+        let known = self.by_key.get(&number(noticed.rule_hash, hash)).copied();
         let Some(id) = known.or_else(|| self.begin(key(noticed.rule, hash), &noticed)) else {
             self.left_out += u64::from(!noticed.is_counted);
             return (None, None);
@@ -178,7 +180,7 @@ impl Findings {
     /// What changed since it was taken last.
     pub fn take_changes(&mut self) -> (Vec<SavedFinding>, Vec<Box<str>>) {
         let Some(pending) = self.pending.as_mut().map(std::mem::take) else { return Default::default() };
-        let mut changed = Vec::new();
+        let mut changed = Vec::with_capacity(pending.changed.len());
         for id in pending.changed {
             if let Some(finding) = self.all.get_mut(id) {
                 finding.is_listed = false;
@@ -332,16 +334,22 @@ fn key(rule: &str, hash: u64) -> Box<str> {
     key.into()
 }
 
+/// Stands for a rule in tables.
+#[must_use]
+pub fn hash_of_rule(id: &str) -> u64 {
+    Fnv::new().text(id).get()
+}
+
 /// Stands for a key in tables: most records have flags, and their keys need not be written for that.
-fn number(rule: &str, hash: u64) -> u64 {
+fn number(rule_hash: u64, hash: u64) -> u64 {
     // The hash is spread already.
-    Fnv::new().text(rule).get() ^ hash.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    rule_hash ^ hash.wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 fn number_of(key: &str) -> u64 {
     let parts =
         key.rsplit_once('/').and_then(|(rule, hash)| Some((rule, u64::from_str_radix(hash, 16).ok()?)));
-    parts.map_or_else(|| Fnv::new().text(key).get(), |(rule, hash)| number(rule, hash))
+    parts.map_or_else(|| Fnv::new().text(key).get(), |(rule, hash)| number(hash_of_rule(rule), hash))
 }
 
 #[cfg(test)]
@@ -354,6 +362,7 @@ mod tests {
         let rule: Arc<str> = "a-rule".into();
         let noticed = Noticed {
             rule: &rule,
+            rule_hash: hash_of_rule(&rule),
             severity: Severity::Low,
             about: Fnv::new().text(about),
             changing,
@@ -397,7 +406,7 @@ mod tests {
         let key = |about| key("outside-home", hash(about));
         assert_eq!(&*key("a\u{1f}CN"), "outside-home/822f1938d0");
         assert_ne!(key("a\u{1f}CN"), key("a\u{1f}C"));
-        assert_eq!(number_of(&key("a")), number("outside-home", hash("a")));
+        assert_eq!(number_of(&key("a")), number(hash_of_rule("outside-home"), hash("a")));
     }
 
     #[test]

@@ -209,6 +209,7 @@ impl Judge {
             if !is_extra {
                 let (id, news) = self.findings.notice(Noticed {
                     rule: &rule.id,
+                    rule_hash: rule.hash,
                     severity: rule.severity,
                     about: rule.key(&case),
                     changing: &rule.changing(&case),

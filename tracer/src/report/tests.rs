@@ -73,6 +73,7 @@ fn notice(findings: &mut Findings, rule: &str, severity: Severity, booked: (AppI
     let rule: Arc<str> = rule.into();
     findings.notice(Noticed {
         rule: &rule,
+        rule_hash: crate::judge::findings::hash_of_rule(&rule),
         severity,
         about: crate::hash::Fnv::new().text(reason),
         changing: "",

@@ -131,6 +131,8 @@ impl Book {
                 batch.apps.push(saved_app(id, app));
             }
         }
+        batch.rows.reserve(pending.rows.len());
+        batch.days.reserve(pending.rows.len());
         for id in pending.rows {
             if let Some(row) = self.rows.get_mut(&id) {
                 let days = std::mem::take(&mut row.unsaved.days);

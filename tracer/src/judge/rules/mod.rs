@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use toml::de::{DeTable, DeValue};
 
+use super::findings::hash_of_rule;
 use super::toml_input::{Complaint, Entry, Source};
 use crate::hash::Fnv;
 use crate::record::Severity;
@@ -52,6 +53,8 @@ const USUAL_REASON: &str = "{who}{origin} talks to {target}[ in {place}]";
 pub struct Rule {
     /// Stable name, for filters.
     pub id: Arc<str>,
+    /// [`hash_of_rule`] of it.
+    pub hash: u64,
     pub about: String,
     pub severity: Severity,
     is_enabled: bool,
@@ -147,6 +150,7 @@ impl Rule {
     fn new(id: &str) -> Self {
         Self {
             id: id.into(),
+            hash: hash_of_rule(id),
             about: String::new(),
             severity: Severity::Info,
             is_enabled: true,
