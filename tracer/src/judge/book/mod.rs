@@ -101,7 +101,7 @@ pub struct App {
     pub countries: BTreeSet<&'static str>,
     /// Hashes of whom it talked to, see [`target`].
     targets: HashSet<u64>,
-    /// Hashes of addresses that it had a name for.
+    /// Hashes of addresses that it had a name for, the one that was named first leaves first.
     named: LruCache<u64, ()>,
     /// What it sent, by day: the latest [`LOOK_BACK`] days with anything.
     pub sent: BTreeMap<u32, u64>,
@@ -367,8 +367,11 @@ impl Book {
         {
             booked.is_new_country = true;
         }
-        if seen.name.is_some() {
-            app.unsaved.has_named |= app.named.put(address_hash(seen.remote().at.address), ()).is_none();
+        let address = address_hash(seen.remote().at.address);
+        // In the order in which they were first named: that of their last use would have to be stored with every batch.
+        if seen.name.is_some() && !app.named.contains(&address) {
+            app.named.put(address, ());
+            app.unsaved.has_named = true;
             if app.named.len() > MOST_NAMED {
                 app.named.pop_lru();
             }
