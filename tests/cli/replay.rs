@@ -1,8 +1,11 @@
 //! `tracer replay`, and what differs between two captures, on captures of a story (tests/scenarios/xperia-2014).
 
 use std::ffi::OsString;
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tracer_tests::programs;
@@ -134,6 +137,35 @@ fn streams_in_one_file_are_judged_one_after_the_other_and_what_is_missing_is_tol
     assert_eq!(lost, [json!({"line": 1}), json!({"record": 1})]);
     let news: Vec<_> = of("alert").into_iter().filter(|record| text(record, "alert.news") == "new").collect();
     assert_eq!(news.len(), 4, "told once for both");
+}
+
+/// A stream that is replayed while it is made: nothing waits for a buffer to be full.
+#[test]
+fn what_came_before_a_pause_is_written_in_it() {
+    let captures = Captures::new();
+    let capture = std::fs::read_to_string(captures.story("one.jsonl", "")).unwrap();
+    let mut child = Command::new(programs::tracer())
+        .args(captures.arguments(&[], &[Path::new("-")], &[]))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (mut input, output) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    let (told, heard) = mpsc::channel();
+    let reader = std::thread::spawn(move || {
+        BufReader::new(output).lines().map_while(Result::ok).for_each(|line| told.send(line).unwrap());
+    });
+    for line in capture.lines().take(3) {
+        // In two pieces: half a line is none yet.
+        let (half, rest) = line.split_at(line.len() / 2);
+        input.write_all(half.as_bytes()).unwrap();
+        input.write_all(format!("{rest}\n").as_bytes()).unwrap();
+        let record = heard.recv_timeout(Duration::from_secs(60)).expect("written before more comes");
+        assert!(record.starts_with("{\"schema\""), "{record}");
+    }
+    drop(input);
+    assert!(child.wait().unwrap().success());
+    reader.join().unwrap();
 }
 
 #[test]

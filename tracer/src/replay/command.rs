@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::start::USUAL_LOOK;
-use super::{Broken, Given, Replay, Wanted, each_line};
+use super::{Broken, Given, Input, Replay, Wanted, each_line};
 use crate::cli::ReplayArgs;
 use crate::commands;
 use crate::config;
@@ -90,7 +90,14 @@ pub(super) fn read_file(
     mut ledger: Option<&mut Booking>,
 ) -> Result<Broken, Failure> {
     let mut lines = 0_u64;
-    let broken = each_line(path, |line| {
+    let broken = each_line(path, |input| {
+        let Input::Line(line) = input else {
+            write(replay, out)?;
+            if let Some(ledger) = &mut ledger {
+                ledger.book(replay);
+            }
+            return Ok(Ok(()));
+        };
         let taken = replay.take(line);
         if replay.out.len() >= WRITE {
             write(replay, out)?;

@@ -2,8 +2,10 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::fd::AsFd;
 use std::path::Path;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::Error;
 
 use crate::failure::Failure;
@@ -12,36 +14,49 @@ use crate::failure::Failure;
 const READ: usize = 1 << 18;
 /// Longer lines are none of ours: a record has some kilobytes. They are cut.
 const LONGEST_LINE: usize = 4 << 20;
+/// For so long nothing must come until it is called a pause.
+const PAUSE_MS: i64 = 50;
 /// Lines of one file that are told of one by one; all are counted.
 const TOLD: usize = 5;
 
 /// Lines that are no records.
 pub type Broken = u64;
 
-/// Hands over each line of a file, without its end; `-` is standard input. Those that are refused are warned of, and counted.
+/// What comes from a file.
+pub enum Input<'a> {
+    /// A line, without its end.
+    Line(&'a [u8]),
+    /// Whoever writes into standard input takes his time: what waits for more can be done meanwhile. Comes again and again.
+    Pause,
+}
+
+/// Hands over each line of a file; `-` is standard input. Those that are refused are warned of, and counted.
 ///
 /// # Errors
 /// When it cannot be read, or whatever else `take` cannot go on after.
 pub fn each_line(
     path: &Path,
-    mut take: impl FnMut(&[u8]) -> Result<Result<(), Error>, Failure>,
+    mut take: impl FnMut(Input<'_>) -> Result<Result<(), Error>, Failure>,
 ) -> Result<Broken, Failure> {
     let name = path.display();
     let failed = |error: io::Error| Failure::usage(format!("{name}: could not be read: {error}"));
-    let file: Box<dyn Read> = if path == Path::new("-") {
-        Box::new(io::stdin())
-    } else {
-        Box::new(File::open(path).map_err(failed)?)
-    };
-    let mut lines = Lines::new(file);
+    let is_input = path == Path::new("-");
+    // Not through a buffer of std's: what is in there cannot be waited for.
+    let file =
+        if is_input { io::stdin().as_fd().try_clone_to_owned().map(File::from) } else { File::open(path) };
+    let mut lines = Lines::new(file.map_err(failed)?);
     let mut broken = 0;
     for number in 1_u64.. {
+        while is_input && !lines.has_line() && is_quiet() {
+            // Nothing that it could refuse.
+            let _ = take(Input::Pause)?;
+        }
         let Some(line) = lines.next().map_err(failed)? else { break };
         let text = line.trim_ascii_end();
         if text.is_empty() {
             continue;
         }
-        if let Err(error) = take(text)? {
+        if let Err(error) = take(Input::Line(text))? {
             broken += 1;
             if broken <= TOLD {
                 eprintln!("tracer: warning: {name}:{number}: {error}");
@@ -52,6 +67,15 @@ pub fn each_line(
         eprintln!("tracer: warning: {name}: {broken} lines in all are no records");
     }
     Ok(u64::try_from(broken).unwrap_or(u64::MAX))
+}
+
+/// Whether nothing comes from standard input for [`PAUSE_MS`].
+fn is_quiet() -> bool {
+    let input = io::stdin();
+    let mut waiting = [PollFd::new(&input, PollFlags::IN)];
+    let most = Timespec { tv_sec: 0, tv_nsec: PAUSE_MS * 1_000_000 };
+    // Whatever is wrong with it, reading says so.
+    poll(&mut waiting, Some(&most)) == Ok(0)
 }
 
 /// Lines where they were read to: they are not copied.
@@ -67,6 +91,12 @@ struct Lines<R> {
 impl<R: Read> Lines<R> {
     fn new(file: R) -> Self {
         Self { file, buffer: vec![0; READ], start: 0, end: 0, is_at_end: false }
+    }
+
+    /// Whether the next line was read already.
+    fn has_line(&self) -> bool {
+        let waiting = self.buffer.get(self.start..self.end).unwrap_or_default();
+        memchr::memchr(b'\n', waiting).is_some()
     }
 
     /// The next line, with its end if it has one.

@@ -35,7 +35,7 @@ use owners::Owners;
 use splice::Copied;
 
 pub use command::replay;
-pub use lines::{Broken, each_line};
+pub use lines::{Broken, Input, each_line};
 use start::Recorded;
 pub use start::{Given, USUAL_LOOK};
 

@@ -14,7 +14,7 @@ use crate::commands;
 use crate::failure::Failure;
 use crate::judge::{Judge, QUIET};
 use crate::ledger::{self, is_ledger};
-use crate::replay::{Given, Replay, USUAL_LOOK, Wanted, each_line};
+use crate::replay::{Given, Input, Replay, USUAL_LOOK, Wanted, each_line};
 
 /// Makes a report.
 ///
@@ -100,7 +100,8 @@ fn of_captures(args: &ReportArgs) -> Result<Material, Failure> {
             file_name(&path.to_string_lossy())
         };
         collector.streams.begin_file(&name);
-        let broken = each_line(path, |line| {
+        let broken = each_line(path, |input| {
+            let Input::Line(line) = input else { return Ok(Ok(())) };
             let taken = replay.take_with(line, &mut collector);
             replay.out.clear();
             Ok(taken)
