@@ -281,7 +281,14 @@ fn when_too_many_flows_are_open_the_silent_ones_make_room_and_every_datagram_is_
     assert_eq!(moved(&last), (7, 1, 0, 0));
     let stream = scene.stop();
     let lost = stream.counts("lost.kernel");
-    assert_eq!(stream.counts("totals.kernel_events")["udp_open"] + lost["datagram"], 17_001);
+    // Somebody else on the machine may ask for a name meanwhile.
+    let is_others = |record: &&Value| {
+        matches!(action(record), "connect" | "accept")
+            && text(record, "network.transport") == "udp"
+            && !is_udp_of(record, port)
+    };
+    let others = stream.records.iter().filter(is_others).count() as u64;
+    assert_eq!(stream.counts("totals.kernel_events")["udp_open"] - others + lost["datagram"], 17_001);
 }
 
 /// Flows of the storm: `TRACER_STORM`, else 20,000.

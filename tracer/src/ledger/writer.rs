@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use tokio::sync::Notify;
@@ -16,6 +17,9 @@ use crate::memory;
 
 /// A batch of so many changes is a rare one, and leaves something behind.
 const LARGE: usize = 1000;
+
+/// Not more often than this: what is given back is taken anew with the next batch, and other threads wait for the allocator meanwhile.
+const GIVE_BACK_EVERY: Duration = Duration::from_secs(5);
 
 /// What became of a batch.
 #[derive(Debug)]
@@ -102,6 +106,7 @@ fn serve(
     wake: &Notify,
 ) {
     let mut version = data_version(&connection);
+    let mut given_back: Option<Instant> = None;
     while let Ok(batch) = batches.recv() {
         let is_large = batch.len() >= LARGE;
         let reply = match store(&mut connection, &batch) {
@@ -118,7 +123,8 @@ fn serve(
             break;
         }
         wake.notify_one();
-        if is_large {
+        if is_large && given_back.is_none_or(|at| at.elapsed() >= GIVE_BACK_EVERY) {
+            given_back = Some(Instant::now());
             // The pages of the file that it went through, and what held it. That it fails is no matter.
             let _ = connection.execute_batch("PRAGMA shrink_memory");
             memory::give_back_free();
