@@ -3,7 +3,7 @@
 //! last third of a line and the same in many, not even that.
 //!
 //! In: a line. Out: what judging needs of it, and what is copied as it stands. `None` for every other form, right or wrong:
-//! [`super::line`] reads any JSON, comes to the same, and says what is wrong. docs/decisions/0011-replay-reading.md says why.
+//! [`super::line`] reads any JSON, comes to the same, and says what is wrong. docs/decisions/0011-reading-and-writing-records.md says why.
 
 use std::fmt::Write;
 use std::hash::BuildHasher;

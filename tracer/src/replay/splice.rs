@@ -4,9 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use serde_json::Value;
-
-use serde_json::Error;
+use serde_json::{Error, Value};
 
 use super::Ends;
 use super::line::{self, Judged, Members};

@@ -102,8 +102,12 @@ impl Condition {
 trait Said {
     /// Whether the operand is it, or one of several; `None`: the operand is not known.
     fn is(&self, operand: &Operand, case: &Case<'_>) -> Option<bool>;
-    fn number(&self) -> Option<f64>;
-    fn is_like(&self, forms: &[WildMatch]) -> bool;
+    fn number(&self) -> Option<f64> {
+        None
+    }
+    fn is_like(&self, _: &[WildMatch]) -> bool {
+        false
+    }
 }
 
 impl Said for &str {
@@ -116,9 +120,6 @@ impl Said for &str {
                 value => Some(value.any_text(|text| text == *self)),
             },
         }
-    }
-    fn number(&self) -> Option<f64> {
-        None
     }
     fn is_like(&self, forms: &[WildMatch]) -> bool {
         forms.iter().any(|form| form.matches(self))
@@ -139,9 +140,6 @@ impl Said for f64 {
     fn number(&self) -> Option<f64> {
         Some(*self)
     }
-    fn is_like(&self, _: &[WildMatch]) -> bool {
-        false
-    }
 }
 
 impl Said for bool {
@@ -154,12 +152,6 @@ impl Said for bool {
                 value => Some(matches!(value, Value::Flag(flag) if flag == *self)),
             },
         }
-    }
-    fn number(&self) -> Option<f64> {
-        None
-    }
-    fn is_like(&self, _: &[WildMatch]) -> bool {
-        false
     }
 }
 
