@@ -2,9 +2,11 @@
 //! the same in both: judging sees nothing else, so that it comes to the same verdict.
 
 use std::fmt;
+use std::sync::OnceLock;
 
 use crate::clock::Timestamp;
 use crate::enrich::app::Kind;
+use crate::hash::Fnv;
 use crate::record::{Action, Direction, End, FlowId, NameSource, PlaceText, Protocol, Transport};
 
 /// Tells flows apart, as `flow.id` does.
@@ -105,6 +107,8 @@ pub struct Who {
     pub process: Option<Box<str>>,
     pub executable: Option<Box<str>>,
     pub on_behalf_of: Option<Behalf>,
+    /// What keys of findings begin with, once it was asked for: most rules' keys begin with the owner.
+    pub key_begins: OnceLock<Fnv>,
 }
 
 /// For whom the owner works.

@@ -1,7 +1,7 @@
 //! Whose connections recorded lines are: read once for all lines that say the same.
 
 use std::hash::BuildHasher;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 use serde::Deserialize;
@@ -94,6 +94,7 @@ fn read(members: &Members<'_>) -> Result<Who, serde_json::Error> {
     let attribution: Option<Attribution> = members.read(Member::Attribution)?;
     let (process, executable) = process.map(|process| (process.name, process.executable)).unzip();
     Ok(Who {
+        key_begins: OnceLock::new(),
         uid: user.as_ref().and_then(|user| user.id.parse().ok()),
         user: user.and_then(|user| user.name).map(Into::into),
         packages: app.as_ref().map(|app| app.package.join(",")).unwrap_or_default().into(),

@@ -45,6 +45,8 @@ const USUAL_KEY: [&str; 6] = [
     "destination.registered_domain",
     "destination.as.number",
 ];
+/// So many of these, the first ones, are the owner's.
+const OWNER: usize = 3;
 /// The sentence of a rule that has none.
 const USUAL_REASON: &str = "{who}{origin} talks to {target}[ in {place}]";
 
@@ -63,6 +65,8 @@ pub struct Rule {
     unless: Vec<Vec<Condition>>,
     /// Findings that say the same in these fields are one finding.
     key: Vec<Field>,
+    /// These begin with the owner's.
+    is_key_of_owner: bool,
     /// When a finding says something else in one of these, it is news.
     changes: Vec<Field>,
     reason: Template,
@@ -158,6 +162,7 @@ impl Rule {
             any: Vec::new(),
             unless: Vec::new(),
             key: USUAL_KEY.iter().filter_map(|name| Field::named(name).ok()).collect(),
+            is_key_of_owner: true,
             changes: Vec::new(),
             reason: Template::read(USUAL_REASON).unwrap_or_default(),
             expected_if: Template::default(),
@@ -187,29 +192,33 @@ impl Rule {
     /// Hash of what tells findings of this rule apart.
     #[must_use]
     pub fn key(&self, case: &Case<'_>) -> Fnv {
-        let mut hash = Fnv::new();
-        tell(&self.key, case, &mut hash);
-        hash
+        let begin = self.key.split_at_checked(OWNER).filter(|_| self.is_key_of_owner);
+        let Some((owner, rest)) = begin else { return tell(&self.key, case, Fnv::new(), 0) };
+        let hash = *case.seen.who.key_begins.get_or_init(|| tell(owner, case, Fnv::new(), 0));
+        tell(rest, case, hash, OWNER)
     }
 
     /// What makes a finding news when it changes.
     #[must_use]
     pub fn changing(&self, case: &Case<'_>) -> String {
-        let mut text = String::new();
-        tell(&self.changes, case, &mut text);
-        text
+        tell(&self.changes, case, String::new(), 0)
     }
 }
 
-/// What fields say, one behind the other.
-fn tell(fields: &[Field], case: &Case<'_>, out: &mut impl Write) {
-    for (number, field) in fields.iter().enumerate() {
+fn is_owner(fields: &[Field]) -> bool {
+    fields.iter().map(Field::name).eq(USUAL_KEY.into_iter().take(OWNER))
+}
+
+/// What fields say, one behind the other, behind what so many others said.
+fn tell<W: Write>(fields: &[Field], case: &Case<'_>, mut out: W, others: usize) -> W {
+    for (number, field) in (others..).zip(fields) {
         if number > 0 {
             // Neither texts nor hashes refuse anything.
             let _ = out.write_str("\u{1f}");
         }
-        field.of(case).show(value::Unit::Plain, out);
+        field.of(case).show(value::Unit::Plain, &mut out);
     }
+    out
 }
 
 /// Puts a rule into its place: what an entry does not say stays as it was.
@@ -264,6 +273,7 @@ fn fill(rule: &mut Rule, source: &Source<'_>, table: &DeTable<'_>) -> Result<(),
             *fields = names(source, value)?;
         }
     }
+    rule.is_key_of_owner = rule.key.get(..OWNER).is_some_and(is_owner);
     for (name, template) in [("reason", &mut rule.reason), ("expected_if", &mut rule.expected_if)] {
         if let Some(sentence) = text(source, table, name)? {
             let span = table.get(name).map(toml::Spanned::span).unwrap_or_default();

@@ -43,7 +43,7 @@ pub enum Texts<'a> {
 impl Made<'_> {
     fn write(&self, out: &mut impl Write) -> fmt::Result {
         match self {
-            Self::Id(id) => write!(out, "{id}"),
+            Self::Id(id) => out.write_str(itoa::Buffer::new().format(*id)),
             Self::Owner(who) => who.write_label(out),
             Self::Place(country) => {
                 out.write_str(country.name)?;
@@ -94,7 +94,7 @@ impl<'a> Value<'a> {
 
     /// With commas in between.
     pub fn joined(texts: &'a str) -> Self {
-        if names(texts).next().is_none() { Self::Absent } else { Self::Texts(Texts::Joined(texts)) }
+        if texts.bytes().all(|byte| byte == b',') { Self::Absent } else { Self::Texts(Texts::Joined(texts)) }
     }
 
     /// A value of a JSON record.
@@ -229,7 +229,7 @@ impl Unit {
 fn plain(number: f64, out: &mut impl Write) -> fmt::Result {
     // Much faster than the way for fractions.
     if number.fract() == 0.0 && number.abs() < 9e15 {
-        write!(out, "{}", number as i64)
+        out.write_str(itoa::Buffer::new().format(number as i64))
     } else {
         write!(out, "{number:.2}")
     }
