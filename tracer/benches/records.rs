@@ -70,6 +70,8 @@ enum Upto {
 }
 
 fn main() -> anyhow::Result<()> {
+    // As the program does.
+    tracer::memory::return_large_blocks();
     let root = TempDir::new()?;
     write_procfs(root.path())?;
     let mut pipeline = pipeline(root.path())?;
