@@ -7,6 +7,7 @@ use toml::Spanned;
 use toml::de::{DeString, DeValue};
 use wildmatch::WildMatch;
 
+use super::facts::Facts;
 use super::field::{Case, Field, Of};
 use super::value::{Unit, Value};
 use crate::judge::toml_input::{Complaint, Entry, Source, unknown};
@@ -81,6 +82,26 @@ impl Condition {
     #[must_use]
     pub fn cost(&self) -> u8 {
         self.field.cost()
+    }
+
+    /// What must be the case for it to be met.
+    #[must_use]
+    pub fn needs(&self) -> Facts {
+        let known = |field: &Field| Facts::of_known(field.at_hand());
+        let field = known(&self.field);
+        match &self.test {
+            Test::Known(false) => Facts::of_unknown(self.field.at_hand()),
+            Test::OneOf(operands) => match operands.as_slice() {
+                [Operand::Flag(true)] => field | Facts::of_true(self.field.at_hand()),
+                [Operand::Field(only)] => field | known(only),
+                _ => field,
+            },
+            Test::NoneOf(operands) => {
+                operands.iter().filter_map(Operand::field).map(known).fold(field, Facts::union)
+            }
+            Test::Compared(_, operand) => operand.field().map(known).map_or(field, |operand| field | operand),
+            Test::Like(_) | Test::Known(true) => field,
+        }
     }
 
     /// Whether it is met.
@@ -214,6 +235,13 @@ impl Comparison {
 }
 
 impl Operand {
+    fn field(&self) -> Option<&Field> {
+        match self {
+            Self::Field(field) => Some(field),
+            Self::Text(_) | Self::Number(_) | Self::Flag(_) => None,
+        }
+    }
+
     fn number(&self, case: &Case<'_>) -> Option<f64> {
         match self {
             Self::Number(number) => Some(*number),

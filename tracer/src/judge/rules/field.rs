@@ -75,6 +75,15 @@ impl Field {
         }
     }
 
+    /// The name of one that is at hand; empty: it is not.
+    #[must_use]
+    pub fn at_hand(&self) -> &str {
+        match self {
+            Self::Known(field) => field.name,
+            Self::Member(_) => "",
+        }
+    }
+
     #[must_use]
     pub fn unit(&self) -> Unit {
         match self {

@@ -14,11 +14,13 @@ use crate::hash::Fnv;
 use crate::record::Severity;
 
 mod condition;
+mod facts;
 pub mod field;
 mod template;
 pub mod value;
 
 use condition::Condition;
+use facts::Facts;
 use field::{Case, Field};
 use template::Template;
 
@@ -77,6 +79,8 @@ pub struct Rule {
 #[derive(Clone, Debug, Default)]
 pub struct Rules {
     rules: Vec<Rule>,
+    /// What each of them cannot hold without.
+    needs: Vec<Facts>,
 }
 
 impl Rules {
@@ -105,13 +109,19 @@ impl Rules {
         if !complaints.is_empty() {
             return Err(complaints);
         }
+        self.needs = rules.iter().map(|rule| Facts::needed(&rule.when, &rule.any)).collect();
         self.rules = rules;
         Ok(())
     }
 
     /// Those that hold in this case.
     pub fn that_hold<'r>(&'r self, case: &'r Case<'_>) -> impl Iterator<Item = (u16, &'r Rule)> {
-        (0..).zip(&self.rules).filter(|(_, rule)| rule.holds(case))
+        let facts = Facts::of(case);
+        (0..).zip(&self.needs).zip(&self.rules).filter_map(move |((number, &needs), rule)| {
+            let may_hold = facts.contains(needs);
+            debug_assert!(may_hold || !rule.holds(case), "{} holds without {:?}", rule.id, needs - facts);
+            (may_hold && rule.holds(case)).then_some((number, rule))
+        })
     }
 
     /// What a rule is about, for a person.
