@@ -1,7 +1,7 @@
 //! What a ledger keeps of a judge, as plain values: taken out in batches, and put back at the next start. Pure; writing and
 //! reading it is [`crate::ledger`]'s.
 
-use super::book::{Amounts, AppId, AppKey, RowId, RowKey};
+use super::book::{Amounts, AppId, AppKey, Connects, RowId, RowKey};
 use super::observation::FlowRef;
 use crate::clock::Timestamp;
 use crate::record::Severity;
@@ -35,10 +35,8 @@ pub struct SavedRow {
     pub first_seen: Timestamp,
     pub last_seen: Timestamp,
     pub total: Amounts,
-    /// Of its connects, see [`super::book::Connects`].
-    pub beats: Option<Vec<u8>>,
-    /// Score and interval (milliseconds) of these, for whoever asks the ledger.
-    pub cadence: Option<(f64, u64)>,
+    /// When it was connected to. As it is: whoever stores it makes bytes of it, off the path of records.
+    pub connects: Connects,
 }
 
 /// A flow that is open.

@@ -34,11 +34,11 @@ impl Judge {
     }
 
     /// Goes on from what an earlier run left, and remembers from now on what changes.
-    pub fn restore(&mut self, restored: &Restored) {
-        self.book.restore(restored);
+    pub fn restore(&mut self, restored: Restored) {
         self.findings.restore(&restored.findings);
         self.flows.restore(&restored.flows, &self.expectations.rules);
         self.booked_streams = restored.streams.iter().copied().collect::<HashMap<_, _>>();
+        self.book.restore(restored);
     }
 
     /// Whether anything waits to be stored.

@@ -45,7 +45,7 @@ impl Keeper {
         let mut connection = connection::open(path)?;
         bounds::keep(&mut connection, MOST_BYTES).map_err(LedgerError::sqlite(path, "tidied up"))?;
         let (restored, wrong) = load(&connection, path)?;
-        judge.restore(&restored);
+        judge.restore(restored);
         let writer = Writer::start(connection).map_err(LedgerError::io(path, "written"))?;
         let path = path.to_owned();
         let warning = (wrong > 0).then(|| {

@@ -8,7 +8,7 @@ use rusqlite::{Connection, Row};
 use super::error::LedgerError;
 use super::values::{amount, timestamp, unpacked, word};
 use crate::enrich::geo;
-use crate::judge::book::{Amounts, AppKey, RowKey};
+use crate::judge::book::{Amounts, AppKey, Connects, RowKey};
 use crate::judge::observation::FlowRef;
 use crate::judge::saved::{
     DayChange, Restored, SavedApp, SavedBooking, SavedFinding, SavedFlow, SavedFlows, SavedRow, StreamId,
@@ -106,8 +106,7 @@ fn app(row: &Row<'_>) -> rusqlite::Result<Option<SavedApp>> {
 fn destination(row: &Row<'_>) -> rusqlite::Result<Option<SavedRow>> {
     let text = |name: &str| row.get::<_, Option<String>>(name);
     let Some(transport) = text("transport")?.as_deref().and_then(word) else { return Ok(None) };
-    let score: Option<f64> = row.get("cadence_score")?;
-    let interval: Option<i64> = row.get("cadence_interval_ms")?;
+    let beats: Option<Vec<u8>> = row.get("beats")?;
     Ok(Some(SavedRow {
         id: amount(row.get("id")?),
         key: RowKey {
@@ -123,8 +122,7 @@ fn destination(row: &Row<'_>) -> rusqlite::Result<Option<SavedRow>> {
         first_seen: timestamp(row.get("first_seen")?),
         last_seen: timestamp(row.get("last_seen")?),
         total: amounts(row)?,
-        beats: row.get("beats")?,
-        cadence: score.zip(interval.map(amount)),
+        connects: beats.as_deref().map(Connects::from_bytes).unwrap_or_default(),
     }))
 }
 

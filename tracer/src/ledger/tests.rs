@@ -13,7 +13,7 @@ use super::query::{By, Question, about, ask};
 use super::write::write;
 use super::{LedgerError, ack, acknowledge, schema};
 use crate::clock::Timestamp;
-use crate::judge::book::{Amounts, AppKey, RowKey};
+use crate::judge::book::{Amounts, AppKey, Connects, RowKey};
 use crate::judge::observation::FlowRef;
 use crate::judge::saved::{
     Batch, Restored, SavedApp, SavedBooking, SavedFinding, SavedFlow, SavedFlows, SavedRow, StreamId,
@@ -78,6 +78,12 @@ fn flows(flow: FlowRef, app: u64, row: u64, day: u32) -> SavedFlows {
     flows
 }
 
+fn every_quarter_of_an_hour() -> Connects {
+    let mut connects = Connects::default();
+    (0..12).for_each(|turn| connects.add(1_795_327_200_123 + turn * 900_000));
+    connects
+}
+
 fn batch(app: u64, row: u64, day: u32) -> Batch {
     let flow = FlowRef { boot: 0xb6c1_e0a4, cookie: u64::MAX - row, peer: Some(7) };
     Batch {
@@ -106,8 +112,7 @@ fn batch(app: u64, row: u64, day: u32) -> Batch {
             first_seen: at(0),
             last_seen: at(1),
             total: amounts(3),
-            beats: Some(vec![1, 2, 3, 4, 5, 6, 7, 8, 9]),
-            cadence: Some((0.9, 900_000)),
+            connects: every_quarter_of_an_hour(),
         }],
         days: vec![(row, day, [3, 1, 300, 3000])],
         flows: flows(flow, app, row, day),

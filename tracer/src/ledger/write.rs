@@ -99,9 +99,12 @@ fn rows(transaction: &Transaction<'_>, rows: &[SavedRow]) -> rusqlite::Result<()
              sent = excluded.sent, received = excluded.received, cadence_score = excluded.cadence_score,
              cadence_interval_ms = excluded.cadence_interval_ms, beats = excluded.beats",
     )?;
+    let mut beats = Vec::new();
     for row in rows {
         let key = &row.key;
-        let (score, interval) = row.cadence.map(|(score, ms)| (score, number(ms))).unzip();
+        let cadence = row.connects.cadence();
+        beats.clear();
+        row.connects.store(&mut beats);
         insert.execute(params![
             number(row.id),
             number(key.app),
@@ -118,9 +121,9 @@ fn rows(transaction: &Transaction<'_>, rows: &[SavedRow]) -> rusqlite::Result<()
             number(row.total.failures),
             number(row.total.sent),
             number(row.total.received),
-            score,
-            interval,
-            row.beats,
+            cadence.map(|cadence| cadence.score),
+            cadence.map(|cadence| number(cadence.interval_ms)),
+            Some(&beats).filter(|beats| !beats.is_empty()),
         ])?;
     }
     Ok(())

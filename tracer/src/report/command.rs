@@ -63,7 +63,7 @@ fn of_ledger(path: &Path, args: &ReportArgs) -> Result<Material, Failure> {
     }
     commands::warn(&warnings);
     let mut judge = Judge::new(expectations, USUAL_LOOK, args.quiet.unwrap_or(QUIET));
-    judge.restore(&restored);
+    judge.restore(restored);
     let mut days = build::Days::new();
     for (row, day, amounts) in ledger::days(&connection, path)? {
         let amounts = amounts.map(|amount| u64::try_from(amount).unwrap_or_default());

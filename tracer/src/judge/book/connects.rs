@@ -9,7 +9,7 @@ const ONCE: u8 = 1;
 const BEATS: u8 = 2;
 
 /// Times of connects. Most destinations are connected to once: beats are kept from the second time on.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub enum Connects {
     #[default]
     None,
@@ -43,17 +43,22 @@ impl Connects {
         }
     }
 
-    /// For storing; `None`: there is nothing to store.
-    #[must_use]
-    pub fn to_bytes(&self) -> Option<Vec<u8>> {
+    /// For a ledger, behind what is there already; nothing, if there is nothing to store.
+    pub fn store(&self, bytes: &mut Vec<u8>) {
         match self {
-            Self::None => None,
-            Self::Once(at_ms) => Some([&[ONCE][..], &at_ms.to_le_bytes()].concat()),
-            Self::Beats(beats) => Some([&[BEATS][..], &beats.to_bytes()].concat()),
+            Self::None => {}
+            Self::Once(at_ms) => {
+                bytes.push(ONCE);
+                bytes.extend_from_slice(&at_ms.to_le_bytes());
+            }
+            Self::Beats(beats) => {
+                bytes.push(BEATS);
+                beats.store(bytes);
+            }
         }
     }
 
-    /// Takes back what was stored; what cannot be read is begun anew.
+    /// What [`Connects::store`] wrote; what cannot be read is begun anew.
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Self {
         let restored = match bytes.split_first() {
@@ -72,13 +77,16 @@ mod tests {
     #[test]
     fn connects_come_back_as_they_were_stored() {
         let mut connects = Connects::default();
-        assert_eq!(connects.to_bytes(), None);
+        let stored = |connects: &Connects| {
+            let mut bytes = Vec::new();
+            connects.store(&mut bytes);
+            bytes
+        };
+        assert!(stored(&connects).is_empty());
         for minute in 0..12 {
             connects.add(1_800_000_000_000 + minute * 60_000);
-            let stored = connects.to_bytes().unwrap();
-            let restored = Connects::from_bytes(&stored);
-            assert_eq!(restored.cadence(), connects.cadence());
-            assert_eq!(restored.to_bytes().unwrap(), stored);
+            let restored = Connects::from_bytes(&stored(&connects));
+            assert_eq!(restored, connects);
         }
         assert!(connects.cadence().unwrap().score > 0.8);
     }

@@ -4,6 +4,7 @@
 //! learnt, what was booked moves with it.
 
 mod amounts;
+mod app;
 mod connects;
 mod history;
 mod rows;
@@ -121,6 +122,8 @@ pub struct Booked {
     /// Nobody had seen its app talk to this destination, this country, before.
     is_new_destination: bool,
     is_new_country: bool,
+    /// Its country is one of those of its app.
+    is_country_known: bool,
     /// What is known of whom its app talks to has this one, and nothing more will be known of it on this row.
     is_settled: bool,
 }
@@ -150,6 +153,7 @@ impl Booked {
             day,
             is_new_destination,
             is_new_country,
+            is_country_known: false,
             is_settled: false,
         }
     }
@@ -197,28 +201,18 @@ impl Book {
         now.day =
             if now.amounts == Amounts::default() { Some(day) } else { now.day.filter(|&same| same == day) };
         now.amounts = now.amounts.at_least(&new);
-        self.add_to_app(now.app, day, added.sent, seen.at);
-        if !now.is_settled {
-            self.settle(seen, service, &mut now);
+        let is_set_back = self.is_set_back();
+        if let Some(app) = self.apps.get_mut(&now.app) {
+            app.add(day, added.sent, seen.at, is_set_back);
+            if !now.is_settled {
+                app.settle(seen, service, &mut now);
+            }
+            if let Some(pending) = &mut self.pending {
+                pending.touch_app(now.app, app);
+            }
         }
         self.add(now.row, day, added, seen.at);
         *booked = Some(now);
-    }
-
-    fn add_to_app(&mut self, id: AppId, day: u32, sent: u64, at: Timestamp) {
-        let is_set_back = self.is_set_back();
-        let Some(app) = self.apps.get_mut(&id) else { return };
-        app.last_seen = app.last_seen.max(at);
-        app.first_seen = earliest(app.first_seen, at, is_set_back);
-        if sent > 0 {
-            *app.sent.entry(day).or_default() += sent;
-            while app.sent.len() > LOOK_BACK {
-                app.sent.pop_first();
-            }
-        }
-        if let Some(pending) = &mut self.pending {
-            pending.touch_app(id, app);
-        }
     }
 
     /// What was known about the app of a flow before it.
@@ -291,6 +285,7 @@ impl Book {
             day: before.and_then(|before| before.day),
             is_new_destination: before.is_some_and(|before| before.is_new_destination),
             is_new_country: before.is_some_and(|before| before.is_new_country),
+            is_country_known: false,
             is_settled: false,
         }
     }
@@ -353,38 +348,6 @@ impl Book {
         let Some(last_seen) = self.rows.get(&from.row).map(|row| row.last_seen) else { return };
         self.subtract(from.row, day, from.amounts);
         self.add(to.row, day, from.amounts, last_seen);
-    }
-
-    /// Notes whom an app talked to, once a flow had its chance to get a name.
-    fn settle(&mut self, seen: &Observation<'_>, service: Option<&str>, booked: &mut Booked) {
-        if seen.is_incoming() {
-            booked.is_settled = true;
-            return;
-        }
-        let Some(app) = self.apps.get_mut(&booked.app) else { return };
-        if let Some(country) = country(seen)
-            && app.countries.insert(country)
-        {
-            booked.is_new_country = true;
-        }
-        let address = address_hash(seen.remote().at.address);
-        // In the order in which they were first named: that of their last use would have to be stored with every batch.
-        if seen.name.is_some() && !app.named.contains(&address) {
-            app.named.put(address, ());
-            app.unsaved.has_named = true;
-            if app.named.len() > MOST_NAMED {
-                app.named.pop_lru();
-            }
-        }
-        booked.is_settled =
-            seen.name.is_some() || !matches!(seen.action, Action::Connect | Action::Established);
-        let registered = seen.name.map(|name| name.registered.unwrap_or(name.domain));
-        if booked.is_settled
-            && let Some(target) = target(service, registered, seen.remote().at.as_number)
-            && app.targets.insert(target)
-        {
-            booked.is_new_destination = true;
-        }
     }
 }
 

@@ -6,7 +6,7 @@ use hashbrown::HashSet;
 use lru::LruCache;
 use smallvec::SmallVec;
 
-use super::{App, AppId, Book, Connects, LOOK_BACK, Row, RowId, target};
+use super::{App, AppId, Book, LOOK_BACK, Row, RowId, target};
 use crate::judge::saved::{Batch, DayChange, Restored, SavedApp, SavedRow};
 use crate::names::flow_name::registered_domain;
 use crate::record::Direction;
@@ -161,14 +161,14 @@ impl Book {
     }
 
     /// Takes back what an earlier run left.
-    pub(in crate::judge) fn restore(&mut self, restored: &Restored) {
+    pub(in crate::judge) fn restore(&mut self, restored: Restored) {
         self.remember_changes();
         self.next_id = restored.next_id.max(self.next_id);
-        for app in &restored.apps {
+        for app in restored.apps {
             self.app_ids.insert(app.key.clone(), app.id);
             self.apps.insert(app.id, app_of(app));
         }
-        for &(id, day, sent) in &restored.sent {
+        for (id, day, sent) in restored.sent {
             if let Some(app) = self.apps.get_mut(&id) {
                 app.sent.insert(day, sent);
                 while app.sent.len() > LOOK_BACK {
@@ -176,13 +176,13 @@ impl Book {
                 }
             }
         }
-        for row in &restored.rows {
+        for row in restored.rows {
             self.restore_row(row);
         }
     }
 
-    fn restore_row(&mut self, row: &SavedRow) {
-        let key = row.key.clone();
+    fn restore_row(&mut self, row: SavedRow) {
+        let key = row.key;
         let Some(app) = self.apps.get_mut(&key.app) else { return };
         if key.direction != Some(Direction::Ingress) {
             app.countries.extend(key.country);
@@ -196,7 +196,7 @@ impl Book {
             first_seen: row.first_seen,
             last_seen: row.last_seen,
             total: row.total,
-            connects: row.beats.as_deref().map(Connects::from_bytes).unwrap_or_default(),
+            connects: row.connects,
             unsaved: Unsaved { is_stored: true, ..Unsaved::default() },
         };
         self.rows.insert(row.id, restored);
@@ -227,20 +227,19 @@ fn saved_row(id: RowId, row: &mut Row) -> SavedRow {
         first_seen: row.first_seen,
         last_seen: row.last_seen,
         total: row.total,
-        beats: row.connects.to_bytes(),
-        cadence: row.connects.cadence().map(|cadence| (cadence.score, cadence.interval_ms)),
+        connects: row.connects.clone(),
     }
 }
 
-fn app_of(saved: &SavedApp) -> App {
+fn app_of(saved: SavedApp) -> App {
     let mut named = LruCache::unbounded();
     // The latest last, so that it leaves last.
     saved.named.iter().flatten().rev().for_each(|&address| {
         named.put(address, ());
     });
     App {
-        key: saved.key.clone(),
-        label: saved.label.clone(),
+        key: saved.key,
+        label: saved.label,
         is_preinstalled: saved.is_preinstalled,
         first_seen: saved.first_seen,
         last_seen: saved.last_seen,

@@ -13,14 +13,14 @@ const LEAST_LEVELS: usize = 3;
 const LEAST_CLIMB: f64 = 1.4;
 
 /// The latest levels, in the order in which they came.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Ladder {
     levels: [Level; LEVELS],
     used: u8,
 }
 
 /// Packed, because there is a ladder for each channel.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[repr(Rust, packed(2))]
 struct Level {
     interval_ms: u32,

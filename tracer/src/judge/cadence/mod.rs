@@ -30,7 +30,7 @@ const MUCH_PACKETS: u64 = 24;
 const ENOUGH: f64 = 5.0;
 
 /// What is known of the beats of one channel.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Beats {
     /// Of the last beat, and of the last thing that belongs to it.
     last_ms: u64,
@@ -162,7 +162,7 @@ impl Beats {
     }
 
     /// As [`Beats::to_bytes`], behind what is there already.
-    fn store(&self, bytes: &mut Vec<u8>) {
+    pub fn store(&self, bytes: &mut Vec<u8>) {
         let mut to = Writer::new(bytes, BEATS);
         to.bytes(self.last_ms.to_le_bytes());
         to.bytes(self.burst_ms.to_le_bytes());

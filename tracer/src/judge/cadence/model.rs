@@ -68,7 +68,7 @@ const fn logarithms<const N: usize>(of: [f64; N]) -> [f32; N] {
 }
 
 /// Sums of the logarithms of what each clock and each kind of chance foretold.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Model {
     recent_ms: [u32; RECENT],
     intervals: u32,
