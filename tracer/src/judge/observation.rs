@@ -2,6 +2,7 @@
 //! the same in both: judging sees nothing else, so that it comes to the same verdict.
 
 use std::fmt;
+use std::hash::BuildHasher;
 use std::sync::OnceLock;
 
 use crate::clock::Timestamp;
@@ -107,9 +108,26 @@ pub struct Who {
     pub process: Option<Box<str>>,
     pub executable: Option<Box<str>>,
     pub on_behalf_of: Option<Behalf>,
-    /// What keys of findings begin with, once it was asked for: most rules' keys begin with the owner.
-    pub key_begins: OnceLock<Fnv>,
+    pub derived: Derived,
 }
+
+/// What follows from an owner, once it was asked for: it is the same in all of its records.
+#[derive(Clone, Debug, Default)]
+pub struct Derived {
+    /// What keys of findings begin with: most rules' keys begin with the owner.
+    pub key_begins: OnceLock<Fnv>,
+    label: OnceLock<Box<str>>,
+    hash: OnceLock<u64>,
+}
+
+/// Nothing but what follows: owners are the same whether it was asked for or not.
+impl PartialEq for Derived {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Derived {}
 
 /// For whom the owner works.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -169,33 +187,34 @@ impl Who {
 
     /// How a person calls the owner: packages, or process and user.
     #[must_use]
-    pub fn label(&self) -> String {
-        let mut label = String::new();
-        // Writing to a String cannot fail.
-        let _ = self.write_label(&mut label);
-        label
+    pub fn label(&self) -> &str {
+        self.derived.label.get_or_init(|| self.made_label().into())
     }
 
-    /// Writes [`Who::label`].
-    ///
-    /// # Errors
-    /// Those of writing.
-    pub fn write_label(&self, out: &mut impl fmt::Write) -> fmt::Result {
+    fn made_label(&self) -> String {
         let mut packages = self.packages();
         if let Some(first) = packages.next() {
-            out.write_str(first)?;
             return match (packages.next(), packages.count()) {
-                (None, _) => Ok(()),
-                (Some(second), 0) => write!(out, " and {second}"),
-                (Some(_), more) => write!(out, " and {} more", more + 1),
+                (None, _) => first.to_owned(),
+                (Some(second), 0) => format!("{first} and {second}"),
+                (Some(_), more) => format!("{first} and {} more", more + 1),
             };
         }
         match (self.process.as_deref(), self.uid) {
-            (Some(process), Some(uid)) => write!(out, "{process} (uid {uid})"),
-            (Some(process), None) => out.write_str(process),
-            (None, Some(uid)) => write!(out, "uid {uid}"),
-            (None, None) => out.write_str("a process that is not known"),
+            (Some(process), Some(uid)) => format!("{process} (uid {uid})"),
+            (Some(process), None) => process.to_owned(),
+            (None, Some(uid)) => format!("uid {uid}"),
+            (None, None) => "a process that is not known".to_owned(),
         }
+    }
+
+    /// Tells owners apart, as far as they are booked apart; of this run only.
+    #[must_use]
+    pub fn hash_by(&self, hasher: &impl BuildHasher) -> u64 {
+        *self
+            .derived
+            .hash
+            .get_or_init(|| hasher.hash_one((&self.packages, &self.executable, self.uid, self.android_user)))
     }
 }
 
@@ -227,7 +246,9 @@ mod tests {
 
     #[test]
     fn an_owner_is_called_by_its_packages_else_by_process_and_uid() {
-        let who = |packages: &str| Who { packages: packages.into(), uid: Some(10), ..Who::default() }.label();
+        let who = |packages: &str| {
+            Who { packages: packages.into(), uid: Some(10), ..Who::default() }.label().to_owned()
+        };
         assert_eq!(who("a.b"), "a.b");
         assert_eq!(who("a.b,c.d"), "a.b and c.d");
         assert_eq!(who("a.b,c.d,e.f"), "a.b and 2 more");

@@ -1,7 +1,6 @@
 //! Whose connection it is, rendered once for all records that say the same.
 
 use std::borrow::Cow;
-use std::sync::OnceLock;
 
 use tracer_ebpf::abi::{KNOWN_TASK, KNOWN_TASK_UID};
 
@@ -54,7 +53,7 @@ fn facts(who: &Who<'_>) -> judge::Who {
     let process = who.process.as_ref();
     let app = who.app.as_ref();
     judge::Who {
-        key_begins: OnceLock::new(),
+        derived: judge::Derived::default(),
         uid: who.user.as_ref().map(|user| user.id.0),
         user: who.user.as_ref().and_then(|user| user.name.as_deref()).map(Into::into),
         packages: app.map(|app| app.package.join(",")).unwrap_or_default().into(),

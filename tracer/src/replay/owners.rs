@@ -1,14 +1,14 @@
 //! Whose connections recorded lines are: read once for all lines that say the same.
 
 use std::hash::BuildHasher;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 use serde::Deserialize;
 
 use super::line::{Member, Members};
 use crate::enrich::app::Kind;
-use crate::judge::observation::{Behalf, Who};
+use crate::judge::observation::{Behalf, Derived, Who};
 
 /// Owners that are remembered; when there are more, they are read anew.
 const CAPACITY: usize = 4096;
@@ -94,7 +94,7 @@ fn read(members: &Members<'_>) -> Result<Who, serde_json::Error> {
     let attribution: Option<Attribution> = members.read(Member::Attribution)?;
     let (process, executable) = process.map(|process| (process.name, process.executable)).unzip();
     Ok(Who {
-        key_begins: OnceLock::new(),
+        derived: Derived::default(),
         uid: user.as_ref().and_then(|user| user.id.parse().ok()),
         user: user.and_then(|user| user.name).map(Into::into),
         packages: app.as_ref().map(|app| app.package.join(",")).unwrap_or_default().into(),

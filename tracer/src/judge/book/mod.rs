@@ -239,9 +239,8 @@ impl Book {
 
     fn fingerprint(&self, seen: &Observation<'_>, service: Option<&str>) -> u64 {
         let remote = seen.remote();
-        let who = seen.who;
         self.hasher.hash_one((
-            (&who.packages, &who.executable, who.uid, who.android_user),
+            seen.who.hash_by(&self.hasher),
             (
                 service,
                 seen.name.map(|name| name.domain),

@@ -204,7 +204,7 @@ impl Rule {
     pub fn key(&self, case: &Case<'_>) -> Fnv {
         let begin = self.key.split_at_checked(OWNER).filter(|_| self.is_key_of_owner);
         let Some((owner, rest)) = begin else { return tell(&self.key, case, Fnv::new(), 0) };
-        let hash = *case.seen.who.key_begins.get_or_init(|| tell(owner, case, Fnv::new(), 0));
+        let hash = *case.seen.who.derived.key_begins.get_or_init(|| tell(owner, case, Fnv::new(), 0));
         tell(rest, case, hash, OWNER)
     }
 

@@ -35,34 +35,30 @@ impl Template {
     pub fn fill(&self, case: &Case<'_>) -> String {
         let mut out = String::with_capacity(USUAL);
         for part in &self.parts {
-            part.fill(case, &mut out);
+            if !part.fill(case, &mut out) {
+                out.push_str("unknown");
+            }
         }
         out
     }
 }
 
 impl Part {
-    fn fill(&self, case: &Case<'_>, out: &mut String) {
+    /// `false`: it is not known.
+    fn fill(&self, case: &Case<'_>, out: &mut String) -> bool {
         match self {
-            Self::Text(text) => out.push_str(text),
-            Self::Field(field) => {
-                if !field.of(case).show(field.unit(), out) {
-                    out.push_str("unknown");
-                }
+            Self::Text(text) => {
+                out.push_str(text);
+                true
             }
+            Self::Field(field) => field.of(case).show(field.unit(), out),
             Self::Optional(parts) => {
-                if parts.iter().all(|part| part.is_known(case)) {
-                    parts.iter().for_each(|part| part.fill(case, out));
+                let before = out.len();
+                if !parts.iter().all(|part| part.fill(case, out)) {
+                    out.truncate(before);
                 }
+                true
             }
-        }
-    }
-
-    fn is_known(&self, case: &Case<'_>) -> bool {
-        match self {
-            Self::Text(_) => true,
-            Self::Field(field) => field.of(case).is_known(),
-            Self::Optional(parts) => parts.iter().all(|part| part.is_known(case)),
         }
     }
 }

@@ -44,7 +44,7 @@ impl Made<'_> {
     fn write(&self, out: &mut impl Write) -> fmt::Result {
         match self {
             Self::Id(id) => out.write_str(itoa::Buffer::new().format(*id)),
-            Self::Owner(who) => who.write_label(out),
+            Self::Owner(who) => out.write_str(who.label()),
             Self::Place(country) => {
                 out.write_str(country.name)?;
                 out.write_str(" (")?;
