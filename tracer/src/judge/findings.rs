@@ -8,7 +8,7 @@ use hashbrown::HashMap;
 
 use super::book::{AppId, RowId};
 use super::observation::FlowRef;
-use super::saved::SavedFinding;
+use super::saved::SavedFindings;
 use crate::clock::Timestamp;
 use crate::hash::Fnv;
 use crate::record::Severity;
@@ -49,7 +49,7 @@ pub struct Finding {
     /// The owner of the device knows of it, as long as this does not change.
     pub acknowledged: Option<String>,
     /// It is on the list of those that changed since they were stored.
-    is_listed: bool,
+    pub is_listed: bool,
 }
 
 /// Why a finding is told.
@@ -166,34 +166,34 @@ impl Findings {
     }
 
     /// Takes back what was stored, and remembers from now on what changes.
-    pub fn restore(&mut self, findings: &[(SavedFinding, Option<String>)]) {
+    pub fn restore(&mut self, findings: Vec<Finding>) {
         self.pending.get_or_insert_default();
-        for (saved, acknowledged) in findings.iter().take(MOST) {
-            let number = number_of(&saved.key);
+        for finding in findings.into_iter().take(MOST) {
+            let number = number_of(&finding.key);
             if !self.by_key.contains_key(&number) {
                 self.by_key.insert(number, self.all.len());
-                self.all.push(Finding::restored(saved, acknowledged.clone()));
+                self.all.push(finding);
             }
         }
     }
 
-    /// What changed since it was taken last.
-    pub fn take_changes(&mut self) -> (Vec<SavedFinding>, Vec<Box<str>>) {
+    /// What changed since it was taken last, and the keys of those that made room for others.
+    pub fn take_changes(&mut self) -> (SavedFindings, Vec<Box<str>>) {
         let Some(pending) = self.pending.as_mut().map(std::mem::take) else { return Default::default() };
-        let mut changed = Vec::with_capacity(pending.changed.len());
+        let mut changed = SavedFindings::with_capacity(pending.changed.len());
         for id in pending.changed {
             if let Some(finding) = self.all.get_mut(id) {
                 finding.is_listed = false;
-                changed.push(finding.saved());
+                changed.add(finding);
             }
         }
         (changed, pending.removed)
     }
 
     /// What was taken could not be stored: it waits again.
-    pub fn put_back(&mut self, changed: &[SavedFinding], removed: &[Box<str>]) {
-        for finding in changed {
-            if let Some(&id) = self.by_key.get(&number_of(&finding.key)) {
+    pub fn put_back(&mut self, changed: &SavedFindings, removed: &[Box<str>]) {
+        for finding in &changed.all {
+            if let Some(&id) = self.by_key.get(&number_of(changed.key(finding))) {
                 self.touch(id);
             }
         }
@@ -250,42 +250,6 @@ impl Finding {
             told: None,
             acknowledged: None,
             is_listed: false,
-        }
-    }
-
-    fn restored(saved: &SavedFinding, acknowledged: Option<String>) -> Self {
-        Self {
-            key: saved.key.clone(),
-            rule: Arc::from(&*saved.rule),
-            severity: saved.severity,
-            reason: saved.reason.clone(),
-            expected_if: saved.expected_if.clone(),
-            first: saved.first,
-            last: saved.last,
-            count: saved.count,
-            flows: saved.flows.clone(),
-            changing: saved.changing.clone(),
-            booked: saved.booked,
-            told: saved.told,
-            acknowledged,
-            is_listed: false,
-        }
-    }
-
-    fn saved(&self) -> SavedFinding {
-        SavedFinding {
-            key: self.key.clone(),
-            rule: (*self.rule).into(),
-            severity: self.severity,
-            reason: self.reason.clone(),
-            expected_if: self.expected_if.clone(),
-            first: self.first,
-            last: self.last,
-            count: self.count,
-            flows: self.flows.clone(),
-            changing: self.changing.clone(),
-            booked: self.booked,
-            told: self.told,
         }
     }
 
@@ -412,25 +376,25 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_counted_until_old_ones_make_room() {
         let mut findings = Findings::new(Duration::from_secs(3600));
-        findings.restore(&[]);
+        findings.restore(Vec::new());
         for number in 0..MOST + 3 {
             notice(&mut findings, &number.to_string(), "", 0, 1);
         }
         assert_eq!((findings.all().len(), findings.left_out), (MOST, 3));
-        assert_eq!(findings.take_changes().0.len(), MOST);
+        assert_eq!(findings.take_changes().0.all.len(), MOST);
         assert_eq!(notice(&mut findings, "late", "", 7 * 24, 1), Some(News::New));
         let (changed, removed) = findings.take_changes();
-        assert_eq!((changed.len(), removed.len(), findings.all().len()), (1, 1, MOST));
+        assert_eq!((changed.all.len(), removed.len(), findings.all().len()), (1, 1, MOST));
     }
 
     #[test]
     fn what_is_restored_is_not_told_again() {
         let mut findings = Findings::new(Duration::from_secs(24 * 3600));
-        findings.restore(&[]);
+        findings.restore(Vec::new());
         notice(&mut findings, "app", "CN", 0, 1);
-        let (changed, _) = findings.take_changes();
+        findings.take_changes();
         let mut later = Findings::new(Duration::from_secs(24 * 3600));
-        later.restore(&[(changed[0].clone(), None)]);
+        later.restore(findings.all().to_vec());
         assert!(!later.has_changes());
         assert_eq!(notice(&mut later, "app", "CN", 2, 1), None);
         assert_eq!(later.all()[0].count, 2);

@@ -1,7 +1,10 @@
 //! What a ledger keeps of a judge, as plain values: taken out in batches, and put back at the next start. Pure; writing and
 //! reading it is [`crate::ledger`]'s.
 
+use std::sync::Arc;
+
 use super::book::{Amounts, AppId, AppKey, Connects, RowId, RowKey};
+use super::findings::Finding;
 use super::observation::FlowRef;
 use crate::clock::Timestamp;
 use crate::record::Severity;
@@ -58,51 +61,72 @@ pub struct SavedFlow {
     pub noticed: Part,
 }
 
-/// A part of [`SavedFlows::bytes`].
+/// A part of what stands in one buffer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Part {
     from: u32,
     to: u32,
 }
 
-/// Flows that are open. What has no fixed length stands in one buffer: it goes back to the system as one, while thousands of small
-/// ones would leave their room to the allocator.
+impl Part {
+    /// Nothing of what there would be beyond 4 Gi.
+    fn new(from: usize, to: usize) -> Self {
+        let ends = u32::try_from(from).ok().zip(u32::try_from(to).ok());
+        ends.map(|(from, to)| Self { from, to }).unwrap_or_default()
+    }
+
+    fn of<T>(self, all: &[T]) -> &[T] {
+        let range = usize::try_from(self.from).ok().zip(usize::try_from(self.to).ok());
+        range.and_then(|(from, to)| all.get(from..to)).unwrap_or_default()
+    }
+}
+
+/// Texts and bytes, one behind the other: a batch goes back to the system as a few large blocks, while thousands of small ones
+/// would leave their room to the allocator, and cost each record its part of making and freeing them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Packed(Vec<u8>);
+
+impl Packed {
+    /// What `write` appends is a part.
+    pub fn part(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Part {
+        let from = self.0.len();
+        write(&mut self.0);
+        Part::new(from, self.0.len())
+    }
+
+    /// A text as a part.
+    pub fn text(&mut self, text: &str) -> Part {
+        self.part(|bytes| bytes.extend_from_slice(text.as_bytes()))
+    }
+
+    fn str(&self, part: Part) -> &str {
+        str::from_utf8(part.of(&self.0)).unwrap_or_default()
+    }
+}
+
+/// Flows that are open.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SavedFlows {
     pub all: Vec<SavedFlow>,
-    bytes: Vec<u8>,
+    pub packed: Packed,
 }
 
 impl SavedFlows {
     #[must_use]
     pub fn with_capacity(flows: usize) -> Self {
-        Self { all: Vec::with_capacity(flows), bytes: Vec::new() }
-    }
-
-    /// What `write` appends is a part of a flow.
-    pub fn part(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Part {
-        let from = self.bytes.len();
-        write(&mut self.bytes);
-        // Nothing of what there would be beyond 4 GiB.
-        let ends = u32::try_from(from).ok().zip(u32::try_from(self.bytes.len()).ok());
-        ends.map(|(from, to)| Part { from, to }).unwrap_or_default()
+        Self { all: Vec::with_capacity(flows), packed: Packed::default() }
     }
 
     /// Of its growth; empty: nothing.
     #[must_use]
     pub fn beats(&self, flow: &SavedFlow) -> &[u8] {
-        self.of(flow.beats)
+        flow.beats.of(&self.packed.0)
     }
 
     /// Ids of the rules that noticed it, with commas in between.
     #[must_use]
     pub fn noticed(&self, flow: &SavedFlow) -> &str {
-        str::from_utf8(self.of(flow.noticed)).unwrap_or_default()
-    }
-
-    fn of(&self, Part { from, to }: Part) -> &[u8] {
-        let range = usize::try_from(from).ok().zip(usize::try_from(to).ok());
-        range.and_then(|(from, to)| self.bytes.get(from..to)).unwrap_or_default()
+        self.packed.str(flow.noticed)
     }
 }
 
@@ -117,21 +141,81 @@ pub struct SavedBooking {
     pub is_new_country: bool,
 }
 
-/// A finding.
+/// What is to be stored of a [`Finding`]; its texts are parts of [`SavedFindings`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct SavedFinding {
-    pub key: Box<str>,
-    pub rule: Box<str>,
+    key: Part,
+    pub rule: Arc<str>,
     pub severity: Severity,
-    pub reason: String,
-    pub expected_if: Option<String>,
+    reason: Part,
+    expected_if: Option<Part>,
     pub first: Timestamp,
     pub last: Timestamp,
     pub count: u64,
-    pub flows: Vec<FlowRef>,
-    pub changing: String,
+    flows: Part,
+    changing: Part,
     pub booked: Option<(AppId, RowId)>,
     pub told: Option<Timestamp>,
+}
+
+/// Findings.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SavedFindings {
+    pub all: Vec<SavedFinding>,
+    texts: Packed,
+    flows: Vec<FlowRef>,
+}
+
+impl SavedFindings {
+    #[must_use]
+    pub fn with_capacity(findings: usize) -> Self {
+        Self { all: Vec::with_capacity(findings), ..Self::default() }
+    }
+
+    pub fn add(&mut self, finding: &Finding) {
+        let from = self.flows.len();
+        self.flows.extend_from_slice(&finding.flows);
+        let saved = SavedFinding {
+            key: self.texts.text(&finding.key),
+            rule: Arc::clone(&finding.rule),
+            severity: finding.severity,
+            reason: self.texts.text(&finding.reason),
+            expected_if: finding.expected_if.as_ref().map(|text| self.texts.text(text)),
+            first: finding.first,
+            last: finding.last,
+            count: finding.count,
+            flows: Part::new(from, self.flows.len()),
+            changing: self.texts.text(&finding.changing),
+            booked: finding.booked,
+            told: finding.told,
+        };
+        self.all.push(saved);
+    }
+
+    #[must_use]
+    pub fn key(&self, finding: &SavedFinding) -> &str {
+        self.texts.str(finding.key)
+    }
+
+    #[must_use]
+    pub fn reason(&self, finding: &SavedFinding) -> &str {
+        self.texts.str(finding.reason)
+    }
+
+    #[must_use]
+    pub fn expected_if(&self, finding: &SavedFinding) -> Option<&str> {
+        finding.expected_if.map(|part| self.texts.str(part))
+    }
+
+    #[must_use]
+    pub fn changing(&self, finding: &SavedFinding) -> &str {
+        self.texts.str(finding.changing)
+    }
+
+    #[must_use]
+    pub fn flows(&self, finding: &SavedFinding) -> &[FlowRef] {
+        finding.flows.of(&self.flows)
+    }
 }
 
 /// What was added to a row on a day (days since 1970 in UTC): connections, failures, bytes sent and received. Below zero: moved to
@@ -150,7 +234,7 @@ pub struct Batch {
     pub removed_rows: Vec<RowId>,
     pub flows: SavedFlows,
     pub ended: Vec<FlowRef>,
-    pub findings: Vec<SavedFinding>,
+    pub findings: SavedFindings,
     /// Keys of findings that made room for others.
     pub removed_findings: Vec<Box<str>>,
 }
@@ -164,7 +248,7 @@ impl Batch {
             + self.rows.len()
             + self.flows.all.len()
             + self.ended.len()
-            + self.findings.len()
+            + self.findings.all.len()
             + removed
     }
 
@@ -182,8 +266,7 @@ pub struct Restored {
     /// What each app sent, by day.
     pub sent: Vec<(AppId, u32, u64)>,
     pub flows: SavedFlows,
-    /// Each with what its owner knows of it: as long as this does not change, it is not told.
-    pub findings: Vec<(SavedFinding, Option<String>)>,
+    pub findings: Vec<Finding>,
     /// Streams, and the number of the last record of each that is booked.
     pub streams: Vec<(StreamId, u64)>,
     /// Above all numbers of apps and rows.

@@ -34,8 +34,8 @@ impl Judge {
     }
 
     /// Goes on from what an earlier run left, and remembers from now on what changes.
-    pub fn restore(&mut self, restored: Restored) {
-        self.findings.restore(&restored.findings);
+    pub fn restore(&mut self, mut restored: Restored) {
+        self.findings.restore(std::mem::take(&mut restored.findings));
         self.flows.restore(&restored.flows, &self.expectations.rules);
         self.booked_streams = restored.streams.iter().copied().collect::<HashMap<_, _>>();
         self.book.restore(restored);

@@ -201,8 +201,8 @@ impl Watched {
     }
 
     fn save(&self, flow: FlowRef, rules: &Rules, to: &mut SavedFlows) {
-        let beats = to.part(|bytes| self.growths.store(bytes));
-        let noticed = to.part(|bytes| {
+        let beats = to.packed.part(|bytes| self.growths.store(bytes));
+        let noticed = to.packed.part(|bytes| {
             for (number, id) in self.noticed.iter().filter_map(|&number| rules.id(number)).enumerate() {
                 bytes.extend_from_slice(if number == 0 { b"" } else { b"," });
                 bytes.extend_from_slice(id.as_bytes());

@@ -13,8 +13,8 @@ use crate::cli::{AckArgs, LedgerArgs, LedgerSubject};
 use crate::clock::{Clock, Timestamp};
 use crate::config;
 use crate::failure::Failure;
+use crate::judge::findings::Finding;
 use crate::judge::rules::value::Unit;
-use crate::judge::saved::SavedFinding;
 use crate::text::printable;
 
 impl From<LedgerError> for Failure {
@@ -139,7 +139,7 @@ fn findings(
     out: &mut impl Write,
 ) -> Result<(), Failure> {
     let (restored, _) = load(connection, path)?;
-    let wanted = |finding: &SavedFinding| {
+    let wanted = |finding: &Finding| {
         let row = finding.booked.and_then(|(_, id)| restored.rows.iter().find(|row| row.id == id));
         let app = finding.booked.and_then(|(id, _)| restored.apps.iter().find(|app| app.id == id));
         let of_row = |part: Option<&str>, wanted: &Option<String>| {
@@ -157,9 +157,9 @@ fn findings(
             && question.new_since.is_none_or(|since| finding.first >= since)
     };
     let mut chosen: Vec<_> =
-        restored.findings.iter().filter(|(finding, _)| finding.count > 0 && wanted(finding)).collect();
-    chosen.sort_by_key(|(finding, _)| (std::cmp::Reverse(finding.severity), finding.first));
-    for (finding, known) in chosen.into_iter().take(question.limit.unwrap_or(usize::MAX)) {
+        restored.findings.iter().filter(|finding| finding.count > 0 && wanted(finding)).collect();
+    chosen.sort_by_key(|finding| (std::cmp::Reverse(finding.severity), finding.first));
+    for finding in chosen.into_iter().take(question.limit.unwrap_or(usize::MAX)) {
         let line = FindingLine {
             key: &finding.key,
             rule: &finding.rule,
@@ -170,7 +170,7 @@ fn findings(
             last: finding.last,
             count: finding.count,
             flows: &finding.flows,
-            acknowledged: known.as_ref() == Some(&finding.changing),
+            acknowledged: finding.acknowledged.as_ref() == Some(&finding.changing),
         };
         if args.json { json(&line, out)? } else { print_finding(&line, out)? }
     }

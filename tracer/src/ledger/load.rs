@@ -9,9 +9,10 @@ use super::error::LedgerError;
 use super::values::{amount, timestamp, unpacked, word};
 use crate::enrich::geo;
 use crate::judge::book::{Amounts, AppKey, Connects, RowKey};
+use crate::judge::findings::Finding;
 use crate::judge::observation::FlowRef;
 use crate::judge::saved::{
-    DayChange, Restored, SavedApp, SavedBooking, SavedFinding, SavedFlow, SavedFlows, SavedRow, StreamId,
+    DayChange, Restored, SavedApp, SavedBooking, SavedFlow, SavedFlows, SavedRow, StreamId,
 };
 
 /// Everything that a judge goes on from, and how many rows could not be understood.
@@ -156,9 +157,9 @@ fn flow(row: &Row<'_>, flows: &mut SavedFlows) -> rusqlite::Result<Option<SavedF
         }),
     };
     let beats: Option<Vec<u8>> = row.get("beats")?;
-    let beats = flows.part(|bytes| bytes.extend(beats.unwrap_or_default()));
+    let beats = flows.packed.part(|bytes| bytes.extend(beats.unwrap_or_default()));
     let noticed: String = row.get("noticed")?;
-    let noticed = flows.part(|bytes| bytes.extend(noticed.into_bytes()));
+    let noticed = flows.packed.part(|bytes| bytes.extend(noticed.into_bytes()));
     let cookie: i64 = row.get("cookie")?;
     let ends: i64 = row.get("ends")?;
     Ok(Some(SavedFlow {
@@ -179,15 +180,16 @@ fn flow(row: &Row<'_>, flows: &mut SavedFlows) -> rusqlite::Result<Option<SavedF
     }))
 }
 
-fn finding(row: &Row<'_>) -> rusqlite::Result<Option<(SavedFinding, Option<String>)>> {
+fn finding(row: &Row<'_>) -> rusqlite::Result<Option<Finding>> {
     let severity: String = row.get("severity")?;
     let Some(severity) = word(&severity) else { return Ok(None) };
     let flows: String = row.get("flows")?;
     let app: Option<i64> = row.get("app")?;
     let destination: Option<i64> = row.get("destination")?;
-    let finding = SavedFinding {
+    let rule: String = row.get("rule")?;
+    Ok(Some(Finding {
         key: row.get("key")?,
-        rule: row.get("rule")?,
+        rule: rule.into(),
         severity,
         reason: row.get("reason")?,
         expected_if: row.get("expected_if")?,
@@ -198,6 +200,7 @@ fn finding(row: &Row<'_>) -> rusqlite::Result<Option<(SavedFinding, Option<Strin
         changing: row.get("changing")?,
         booked: app.zip(destination).map(|(app, row)| (amount(app), amount(row))),
         told: row.get::<_, Option<i64>>("told")?.map(timestamp),
-    };
-    Ok(Some((finding, row.get("known")?)))
+        acknowledged: row.get("known")?,
+        is_listed: false,
+    }))
 }

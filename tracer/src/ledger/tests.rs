@@ -14,9 +14,10 @@ use super::write::write;
 use super::{LedgerError, ack, acknowledge, schema};
 use crate::clock::Timestamp;
 use crate::judge::book::{Amounts, AppKey, Connects, RowKey};
+use crate::judge::findings::Finding;
 use crate::judge::observation::FlowRef;
 use crate::judge::saved::{
-    Batch, Restored, SavedApp, SavedBooking, SavedFinding, SavedFlow, SavedFlows, SavedRow, StreamId,
+    Batch, Restored, SavedApp, SavedBooking, SavedFindings, SavedFlow, SavedFlows, SavedRow, StreamId,
 };
 use crate::record::{Direction, Severity, Transport};
 
@@ -54,8 +55,8 @@ fn amounts(connections: u64) -> Amounts {
 
 fn flows(flow: FlowRef, app: u64, row: u64, day: u32) -> SavedFlows {
     let mut flows = SavedFlows::default();
-    let beats = flows.part(|bytes| bytes.extend(1..9));
-    let noticed = flows.part(|bytes| bytes.extend(b"outside-home,raw-address"));
+    let beats = flows.packed.part(|bytes| bytes.extend(1..9));
+    let noticed = flows.packed.part(|bytes| bytes.extend(b"outside-home,raw-address"));
     flows.all.push(SavedFlow {
         flow,
         ends: u64::MAX,
@@ -82,6 +83,31 @@ fn every_quarter_of_an_hour() -> Connects {
     let mut connects = Connects::default();
     (0..12).for_each(|turn| connects.add(1_795_327_200_123 + turn * 900_000));
     connects
+}
+
+fn finding(flow: FlowRef, app: u64, row: u64) -> Finding {
+    Finding {
+        key: format!("outside-home/{row:010x}").into(),
+        rule: "outside-home".into(),
+        severity: Severity::Medium,
+        reason: "an app 'talks' to \"somebody\"".into(),
+        expected_if: None,
+        first: at(0),
+        last: at(1),
+        count: 2,
+        flows: vec![flow],
+        changing: "CN".into(),
+        booked: Some((app, row)),
+        told: Some(at(0)),
+        acknowledged: None,
+        is_listed: false,
+    }
+}
+
+fn findings(finding: &Finding) -> SavedFindings {
+    let mut findings = SavedFindings::default();
+    findings.add(finding);
+    findings
 }
 
 fn batch(app: u64, row: u64, day: u32) -> Batch {
@@ -116,20 +142,7 @@ fn batch(app: u64, row: u64, day: u32) -> Batch {
         }],
         days: vec![(row, day, [3, 1, 300, 3000])],
         flows: flows(flow, app, row, day),
-        findings: vec![SavedFinding {
-            key: format!("outside-home/{row:010x}").into(),
-            rule: "outside-home".into(),
-            severity: Severity::Medium,
-            reason: "an app 'talks' to \"somebody\"".into(),
-            expected_if: None,
-            first: at(0),
-            last: at(1),
-            count: 2,
-            flows: vec![flow],
-            changing: "CN".into(),
-            booked: Some((app, row)),
-            told: Some(at(0)),
-        }],
+        findings: findings(&finding(flow, app, row)),
         ..Batch::default()
     }
 }
@@ -151,7 +164,7 @@ fn what_is_written_is_read_again() {
     assert_eq!(restored.apps, batch.apps);
     assert_eq!(restored.rows, batch.rows);
     assert_eq!(restored.flows, batch.flows);
-    assert_eq!(restored.findings, [(batch.findings[0].clone(), None)]);
+    assert_eq!(findings(&restored.findings[0]), batch.findings);
     assert_eq!(restored.sent, [(1, 20_000, 300)]);
     assert_eq!(restored.streams, [batch.stream.unwrap()]);
     assert_eq!(restored.next_id, 3);
@@ -179,7 +192,7 @@ fn what_ended_and_what_was_removed_is_no_more() {
     let removal = Batch {
         removed_apps: vec![1],
         removed_rows: vec![2],
-        removed_findings: vec![first.findings[0].key.clone()],
+        removed_findings: vec![first.findings.key(&first.findings.all[0]).into()],
         ended: vec![first.flows.all[0].flow],
         ..Batch::default()
     };
@@ -288,14 +301,15 @@ fn what_is_acknowledged_stays_so_until_it_is_taken_back() {
     let mut connection = open(&place.file()).unwrap();
     let batch = batch(1, 2, 20_000);
     write(&mut connection, &batch).unwrap();
-    let key = &*batch.findings[0].key;
+    let (key, reason) =
+        (batch.findings.key(&batch.findings.all[0]), batch.findings.reason(&batch.findings.all[0]));
     assert_eq!(acknowledge(&connection, "no/such", at(1)).unwrap(), None);
-    assert_eq!(acknowledge(&connection, key, at(1)).unwrap().as_deref(), Some(&*batch.findings[0].reason));
+    assert_eq!(acknowledge(&connection, key, at(1)).unwrap().as_deref(), Some(reason));
     // The tracer writes the finding anew.
     write(&mut connection, &batch).unwrap();
-    assert_eq!(loaded(&connection).findings[0].1.as_deref(), Some("CN"));
+    assert_eq!(loaded(&connection).findings[0].acknowledged.as_deref(), Some("CN"));
     assert!(ack::withdraw(&connection, key).unwrap() && !ack::withdraw(&connection, key).unwrap());
-    assert_eq!(loaded(&connection).findings[0].1, None);
+    assert_eq!(loaded(&connection).findings[0].acknowledged, None);
 }
 
 #[test]

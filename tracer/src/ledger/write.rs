@@ -4,7 +4,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
 use super::values::{number, packed, time};
 use crate::judge::observation::FlowRef;
-use crate::judge::saved::{Batch, DayChange, SavedApp, SavedFinding, SavedFlows, SavedRow, StreamId};
+use crate::judge::saved::{Batch, DayChange, SavedApp, SavedFindings, SavedFlows, SavedRow, StreamId};
 
 /// What follows from a batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -203,26 +203,26 @@ fn key(flow: &FlowRef) -> (u32, i64, i64) {
     (flow.boot, flow.cookie.cast_signed(), flow.peer.map_or(-1, i64::from))
 }
 
-fn findings(transaction: &Transaction<'_>, findings: &[SavedFinding]) -> rusqlite::Result<()> {
+fn findings(transaction: &Transaction<'_>, findings: &SavedFindings) -> rusqlite::Result<()> {
     let mut insert = transaction.prepare_cached(
         "INSERT OR REPLACE INTO findings (key, rule, severity, reason, expected_if, first, last, count,
              flows, changing, app, destination, told)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
     )?;
-    for finding in findings {
-        let flows: Vec<String> = finding.flows.iter().map(ToString::to_string).collect();
+    for finding in &findings.all {
+        let flows: Vec<String> = findings.flows(finding).iter().map(ToString::to_string).collect();
         let (app, row) = finding.booked.map(|(app, row)| (number(app), number(row))).unzip();
         insert.execute(params![
-            finding.key,
+            findings.key(finding),
             finding.rule,
             <&str>::from(finding.severity),
-            finding.reason,
-            finding.expected_if,
+            findings.reason(finding),
+            findings.expected_if(finding),
             time(finding.first),
             time(finding.last),
             number(finding.count),
             flows.join(" "),
-            finding.changing,
+            findings.changing(finding),
             app,
             row,
             finding.told.map(time),
