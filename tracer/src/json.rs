@@ -123,9 +123,15 @@ impl<'o> Several<'o> {
         self.value(value)
     }
 
+    /// Where it is called the name is known, and becomes a few moves instead of a call.
+    #[inline(always)]
     fn member(&mut self, name: &'static str, value: &(impl Serialize + ?Sized)) -> Result<(), Error> {
         if !self.is_raw {
-            self.out.extend_from_slice(if std::mem::take(&mut self.is_first) { b"\"" } else { b",\"" });
+            if std::mem::take(&mut self.is_first) {
+                self.out.push(b'"');
+            } else {
+                self.out.extend_from_slice(b",\"");
+            }
             self.out.extend_from_slice(name.as_bytes());
             self.out.extend_from_slice(b"\":");
         }
@@ -213,7 +219,11 @@ impl<'o> Serializer for Writer<'o> {
         self.serialize_unit()
     }
     fn serialize_unit_variant(self, _: &'static str, _: u32, name: &'static str) -> Result<(), Error> {
-        self.serialize_str(name)
+        // As names of members, it needs no escapes.
+        self.out.push(b'"');
+        self.out.extend_from_slice(name.as_bytes());
+        self.out.push(b'"');
+        Ok(())
     }
     fn serialize_newtype_struct<T: Serialize + ?Sized>(
         self,
@@ -295,7 +305,7 @@ macro_rules! members {
         $(impl ser::$kind for Several<'_> {
             type Ok = ();
             type Error = Error;
-            #[inline]
+            #[inline(always)]
             fn serialize_field<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Result<(), Error> {
                 self.member(name, value)
             }
