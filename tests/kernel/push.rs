@@ -2,6 +2,7 @@
 //! another region, with the service's own ladder of heartbeats. Hours pass in seconds, for the app and for judging alike.
 
 use std::ffi::OsString;
+use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 use tracer_tests::actor::Actor;
@@ -11,7 +12,7 @@ use tracer_tests::record::{action, at, is_flow, number, text};
 use tracer_tests::stream::Stream;
 use tracer_tests::temp::{TempDir, fixture};
 use tracer_tests::tracer::Tracer;
-use tracer_tests::{live, netlink, replay};
+use tracer_tests::{DEADLINE, live, netlink, programs, replay};
 
 use crate::scene::Listener;
 
@@ -43,10 +44,15 @@ impl Phone {
     }
 
     fn tracer(&self, home: &str) -> Tracer {
+        self.tracer_with(home, &[])
+    }
+
+    fn tracer_with(&self, home: &str, more: &[&str]) -> Tracer {
         let faster = FASTER.to_string();
-        let more = ["--home", home, "--sample", LOOK, "--time-scale", &faster, "--android-root"];
-        let mut arguments: Vec<OsString> = more.iter().map(Into::into).collect();
+        let usual = ["--home", home, "--sample", LOOK, "--time-scale", &faster, "--android-root"];
+        let mut arguments: Vec<OsString> = usual.iter().map(Into::into).collect();
         arguments.extend([self.files.path().into(), "--geo".into(), (&self.geo).into()]);
+        arguments.extend(more.iter().map(Into::into));
         Tracer::recording(arguments)
     }
 }
@@ -80,24 +86,33 @@ impl Servers {
     /// The app: asks where the service is, connects, waits for a word, and then is heard at its times. It reports when it waits,
     /// and after the last beat.
     fn app(&self) -> Actor {
-        let ask = |host: &str| {
-            let question = hello::dns(host);
-            let answer = question.len() + hello::ADDRESS_RECORD;
-            format!("udp=4 connect={RESOLVER} bytes={} recv={answer} close", to_hex(&question))
-        };
         let beats: Vec<String> = LADDER
             .iter()
             .flat_map(|&seconds| [seconds; 3])
             .chain([900; MORE])
             .map(|seconds| format!("beat={},26,18", seconds * 1000 / FASTER))
             .collect();
+        self.app_with(&beats.join(" "))
+    }
+
+    fn app_with(&self, beats: &str) -> Actor {
+        let ask = |host: &str| {
+            let question = hello::dns(host);
+            let answer = question.len() + hello::ADDRESS_RECORD;
+            format!("udp=4 connect={RESOLVER} bytes={} recv={answer} close", to_hex(&question))
+        };
         let steps = format!(
             "uid=10023 name=com.sonymobile.mx {} socket=4 connect={API} send=1500 recv=800 close \
-             {} socket=4 connect={SOCKET} wait send=310 recv=90 {} wait close",
+             {} socket=4 connect={SOCKET} wait send=310 recv=90 {beats} wait close",
             ask("api3.tuisong.baidu.com"),
             ask("sa3.tuisong.baidu.com"),
-            beats.join(" "),
         );
+        Actor::start(&self.netns, steps.split_whitespace())
+    }
+
+    /// Another app with a channel of its own.
+    fn other_app(&self, uid: u32) -> Actor {
+        let steps = format!("uid={uid} socket=4 connect={SOCKET} wait send=310 recv=90 wait close");
         Actor::start(&self.netns, steps.split_whitespace())
     }
 }
@@ -222,6 +237,73 @@ fn a_preinstalled_app_that_keeps_a_push_channel_is_told_live_and_in_replay_and_a
     assert_eq!(at_home.of_app().find(|record| !at(record, "flags").is_null()), None);
 
     for told in [abroad, at_home, late] {
+        replay::twice(&told.stream, &["--geo".as_ref(), phone.geo.as_os_str()]);
+    }
+}
+
+/// Apps that their user installed.
+const OTHERS: [(u32, &str); 2] = [(10_100, "com.baidu.BaiduMap"), (10_101, "com.example.reader")];
+
+/// What is said at once about the app that came with the system and about those that its user installed.
+fn expect_all(tracer: &Tracer, channel: u64, cookies: &[u64]) {
+    let told = tracer.expect("an alert of the app that came with the system", |record| {
+        is_flow(record, channel) && text(record, "rule.id") == "preinstalled-app"
+    });
+    assert_eq!(at(&told, "destination.service.id"), "baidu-push");
+    assert_eq!(at(&told, "destination.service.match"), &json!(["port", "as"]));
+    assert_eq!(at(&told, "destination.domain"), &Value::Null);
+    assert_eq!((text(&told, "alert.severity"), at(&told, "app.package")), ("medium", &json!([PACKAGE])));
+    for (&cookie, (_, package)) in cookies.iter().zip(OTHERS) {
+        let told = tracer.expect("an alert of an app that its user installed", |record| {
+            is_flow(record, cookie) && text(record, "rule.id") == "service-outside-region"
+        });
+        assert_eq!((text(&told, "alert.severity"), at(&told, "app.package")), ("info", &json!([package])));
+    }
+}
+
+#[test]
+fn without_names_and_with_lost_events_each_app_on_the_service_is_told_as_what_it_is() {
+    let _turn = live!(alone);
+    let phone = Phone::new();
+    let ledger = phone.files.path().join("tracer.db");
+    let booked = ["--no-names", "--ledger", ledger.to_str().unwrap()];
+    let (nameless, lossy) =
+        (phone.tracer_with("SE", &booked), phone.tracer_with("SE", &["--ring-size", "16"]));
+    let servers = Servers::start();
+    // Its ring is full before anything of the story happens.
+    lossy.freeze();
+    let mut storm = Actor::start(&servers.netns, ["storm=203.0.113.7:6000,500,2"]);
+    storm.report_within(DEADLINE);
+    storm.done();
+    let mut app = servers.app_with("");
+    let mut others = OTHERS.map(|(uid, _)| servers.other_app(uid));
+    let channel = app.report().cookie();
+    let cookies = others.each_mut().map(|other| other.report().cookie());
+    lossy.thaw();
+    lossy.expect("a loss record", |record| action(record) == "loss");
+    app.go();
+    for other in &mut others {
+        other.go();
+    }
+    for tracer in [&nameless, &lossy] {
+        expect_all(tracer, channel, &cookies);
+    }
+    let [nameless, lossy] = [nameless, lossy].map(|tracer| Told::by(tracer, &servers.netns, channel));
+    for told in [&nameless, &lossy] {
+        let of_others = |record: &&Value| cookies.iter().any(|&cookie| is_flow(record, cookie));
+        let mut rules = told.stream.records.iter().filter(of_others).map(|record| text(record, "rule.id"));
+        assert!(!rules.any(|rule| rule == "preinstalled-app"), "of one that its user installed");
+    }
+    assert!(lossy.stream.counts("lost.kernel").values().sum::<u64>() > 0);
+    let command = ["ledger", "service", "--json", "--ledger", ledger.to_str().unwrap()];
+    let output = Command::new(programs::tracer()).args(command).stdin(Stdio::null()).output().unwrap();
+    let lines = String::from_utf8(output.stdout).unwrap();
+    let services: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let of_push: Vec<_> = services.iter().filter(|line| line["service"] == "baidu-push").collect();
+    assert_eq!(of_push.len(), 1, "{lines}");
+    // Nothing but its name tells of the connection to the service's port 443.
+    assert_eq!((&of_push[0]["apps"], &of_push[0]["connections"]), (&json!(3), &json!(3)), "{lines}");
+    for told in [nameless, lossy] {
         replay::twice(&told.stream, &["--geo".as_ref(), phone.geo.as_os_str()]);
     }
 }

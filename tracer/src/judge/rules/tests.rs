@@ -207,3 +207,28 @@ fn the_built_in_rules_are_right_and_each_says_what_it_is_about() {
         assert!(!reason.is_empty() && !expected.is_empty(), "{name}");
     }
 }
+
+#[test]
+fn what_a_rule_cannot_hold_without_follows_from_its_conditions() {
+    let needs = |conditions: &str| rules(&format!("[[rule]]\nid = \"x\"\n{conditions}\n")).needs[0];
+    let none = Facts::empty();
+    for (conditions, needed) in [
+        (r#"when = { "network.cleartext" = true, "destination.port" = 80 }"#, Facts::IS_CLEARTEXT),
+        (r#"when = { "network.cleartext" = false }"#, none),
+        (
+            r#"when = { "destination.service.expected" = { none_of = "$home" } }"#,
+            Facts::HAS_REGION | Facts::HAS_HOME,
+        ),
+        (r#"when = { "destination.geo.country_iso_code" = ["SE", "$home"] }"#, none),
+        (r#"when = { "destination.domain" = { known = false } }"#, Facts::HAS_NO_NAME),
+        (r#"when = { "destination.domain" = { known = true } }"#, Facts::HAS_NAME),
+        (r#"when = { "cadence.score" = { at_least = "80%" } }"#, Facts::HAS_CADENCE),
+        (
+            r#"any = [{ "network.protocol" = "tls", "app.preinstalled" = true }, { "network.protocol" = "http" }]"#,
+            Facts::HAS_PROTOCOL,
+        ),
+        (r#"any = [{ "network.protocol" = "tls" }, { "destination.port" = 443 }]"#, none),
+    ] {
+        assert_eq!(needs(conditions), needed, "{conditions}");
+    }
+}
