@@ -71,7 +71,7 @@ fn put<const N: usize>(text: &mut [u8; 30], at: usize, digits: [u8; N]) {
     }
 }
 
-/// All numbers of two digits: looking two up at a time takes half the time of making each.
+/// All numbers of two digits: half as many divisions as for one digit after the other.
 const TWO_DIGITS: [[u8; 2]; 100] = {
     let mut all = [*b"00"; 100];
     let mut at = 0;

@@ -104,9 +104,9 @@ fn finding(flow: FlowRef, app: u64, row: u64) -> Finding {
     }
 }
 
-fn findings(finding: &Finding) -> SavedFindings {
+fn findings(all: &[Finding]) -> SavedFindings {
     let mut findings = SavedFindings::default();
-    findings.add(finding);
+    all.iter().for_each(|finding| findings.add(finding));
     findings
 }
 
@@ -142,7 +142,7 @@ fn batch(app: u64, row: u64, day: u32) -> Batch {
         }],
         days: vec![(row, day, [3, 1, 300, 3000])],
         flows: flows(flow, app, row, day),
-        findings: findings(&finding(flow, app, row)),
+        findings: findings(&[finding(flow, app, row)]),
         ..Batch::default()
     }
 }
@@ -164,7 +164,8 @@ fn what_is_written_is_read_again() {
     assert_eq!(restored.apps, batch.apps);
     assert_eq!(restored.rows, batch.rows);
     assert_eq!(restored.flows, batch.flows);
-    assert_eq!(findings(&restored.findings[0]), batch.findings);
+    assert_eq!(findings(&restored.findings), batch.findings);
+    assert_eq!(restored.findings[0].acknowledged, None);
     assert_eq!(restored.sent, [(1, 20_000, 300)]);
     assert_eq!(restored.streams, [batch.stream.unwrap()]);
     assert_eq!(restored.next_id, 3);
