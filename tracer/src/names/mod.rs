@@ -13,6 +13,7 @@ pub mod ja4;
 pub mod pieces;
 pub mod questions;
 pub mod quic;
+mod reader;
 pub mod resolver;
 pub mod tls;
 pub mod varlink;

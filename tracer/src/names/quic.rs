@@ -11,6 +11,7 @@ use hkdf::Hkdf;
 use sha2::Sha256;
 
 use super::pieces::Pieces;
+use super::reader::Reader;
 use super::tls::{self, ClientHello, Stream};
 
 /// Frames of one packet that are looked at; every byte of padding is one.
@@ -213,19 +214,10 @@ fn expand<const N: usize>(secret: &Hkdf<Sha256>, label: &str) -> Option<[u8; N]>
     Some(key)
 }
 
-/// Takes fields off the front.
-struct Reader<'a>(&'a [u8]);
-
 impl<'a> Reader<'a> {
-    fn take(&mut self, count: usize) -> Option<&'a [u8]> {
-        let (taken, rest) = self.0.split_at_checked(count)?;
-        self.0 = rest;
-        Some(taken)
-    }
-
     /// Bytes behind one byte with their number.
     fn with_short_length(&mut self, most: usize) -> Option<&'a [u8]> {
-        let length = usize::from(*self.take(1)?.first()?);
+        let length = usize::from(self.u8()?);
         if length > most { None } else { self.take(length) }
     }
 

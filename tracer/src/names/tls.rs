@@ -1,10 +1,9 @@
 //! The first message of a TLS client (RFC 8446 section 4.1.2): which host it asks for, which protocols it offers, and its
 //! fingerprint. Also when it is spread over several records and segments.
 
-use tls_parser::{TlsExtension, parse_tls_client_hello_extension, parse_tls_handshake_client_hello};
-
 use super::host_name;
 use super::ja4::{Parts, is_grease};
+use super::reader::{Reader, numbers};
 
 /// Content type of records that carry handshake messages.
 const HANDSHAKE: u8 = 22;
@@ -14,7 +13,15 @@ const CLIENT_HELLO: u8 = 1;
 const RECORD_HEADER: usize = 5;
 const MESSAGE_HEADER: usize = 4;
 
+/// Bytes of the client's random, and of its session id at most (RFC 8446 section 4.1.2).
+const RANDOM: usize = 32;
+const MAX_SESSION_ID: usize = 32;
+
 /// Types of extensions, from IANA's registry.
+const SERVER_NAME: u16 = 0;
+const SIGNATURE_ALGORITHMS: u16 = 13;
+const ALPN: u16 = 16;
+const SUPPORTED_VERSIONS: u16 = 43;
 const ENCRYPTED_CLIENT_HELLO: u16 = 0xfe0d;
 const ENCRYPTED_SERVER_NAME: u16 = 0xffce;
 
@@ -83,42 +90,46 @@ pub fn in_message(bytes: &[u8], is_quic: bool) -> Stream {
 }
 
 fn hello(body: &[u8], is_quic: bool) -> Option<ClientHello> {
-    let (_, contents) = parse_tls_handshake_client_hello(body).ok()?;
+    let mut body = Reader(body);
+    let version = body.u16()?;
+    body.take(RANDOM)?;
+    if body.vector8()?.len() > MAX_SESSION_ID {
+        return None;
+    }
+    let ciphers = body.vector16().filter(|ciphers| ciphers.len().is_multiple_of(2))?;
+    // Methods of compression.
+    body.vector8()?;
     let mut hello = ClientHello::default();
-    let mut parts = Parts {
-        is_quic,
-        version: contents.version.0,
-        ciphers: contents.ciphers.iter().map(|cipher| cipher.0).collect(),
-        ..Parts::default()
-    };
-    let mut rest = contents.ext.unwrap_or_default();
-    // One by one, so that one that is broken does not hide the others.
-    while let Some((head, behind)) = rest.split_first_chunk::<4>() {
-        let [a, b, c, d] = *head;
-        let (kind, length) = (u16::from_be_bytes([a, b]), usize::from(u16::from_be_bytes([c, d])));
-        let Some(behind) = behind.get(length..) else { break };
-        let whole = rest.get(..4 + length).unwrap_or_default();
-        rest = behind;
+    let mut parts = Parts { is_quic, version, ciphers: numbers(ciphers).collect(), ..Parts::default() };
+    // Before TLS 1.2 a hello may end here.
+    let mut rest = Reader(body.vector16().unwrap_or_default());
+    while let Some((kind, content)) = extension(&mut rest) {
         parts.extensions.push(kind);
         hello.is_hidden |= matches!(kind, ENCRYPTED_CLIENT_HELLO | ENCRYPTED_SERVER_NAME);
-        if let Ok((_, extension)) = parse_tls_client_hello_extension(whole) {
-            take(&extension, &mut hello, &mut parts);
-        }
+        // One that is broken does not hide the others.
+        let _ = take(kind, content, &mut hello, &mut parts);
     }
     hello.ja4 = parts.fingerprint();
     Some(hello)
 }
 
-fn take(extension: &TlsExtension<'_>, hello: &mut ClientHello, parts: &mut Parts) {
-    match extension {
-        TlsExtension::SNI(names) => {
+/// The next extension: type and content.
+fn extension<'a>(rest: &mut Reader<'a>) -> Option<(u16, &'a [u8])> {
+    Some((rest.u16()?, rest.vector16()?))
+}
+
+/// Takes what counts of an extension. `None`: it is broken, and nothing of it was taken.
+fn take(kind: u16, content: &[u8], hello: &mut ClientHello, parts: &mut Parts) -> Option<()> {
+    let mut content = Reader(content);
+    match kind {
+        SERVER_NAME => {
+            // A server's answer is empty.
+            let list = if content.0.is_empty() { &[] } else { content.vector16()? };
             parts.has_server_name = true;
-            // Type 0 is a host name; there is no other.
-            let mut hosts = names.iter().filter(|(kind, _)| kind.0 == 0);
-            hello.server_name =
-                hosts.find_map(|(_, name)| std::str::from_utf8(name).ok()).and_then(host_name);
+            hello.server_name = first_host(list).and_then(host_name);
         }
-        TlsExtension::ALPN(protocols) => {
+        ALPN => {
+            let protocols = vectors8(content.vector16()?);
             parts.alpn = protocols.first().map(|name| name.to_vec());
             let is_text = |name: &&&[u8]| name.iter().all(u8::is_ascii_graphic);
             hello.alpn = protocols
@@ -127,13 +138,36 @@ fn take(extension: &TlsExtension<'_>, hello: &mut ClientHello, parts: &mut Parts
                 .map(|name| String::from_utf8_lossy(name).into_owned())
                 .collect();
         }
-        TlsExtension::SupportedVersions(versions) => {
-            let offered = versions.iter().map(|version| version.0).filter(|version| !is_grease(*version));
+        SUPPORTED_VERSIONS => {
+            let versions = content.vector8()?;
+            let offered = numbers(versions).filter(|version| !is_grease(*version));
             parts.version = offered.max().unwrap_or(parts.version);
         }
-        TlsExtension::SignatureAlgorithms(algorithms) => parts.signature_algorithms.clone_from(algorithms),
+        SIGNATURE_ALGORITHMS => parts.signature_algorithms = numbers(content.vector16()?).collect(),
         _ => {}
     }
+    Some(())
+}
+
+/// The first host name of a list of server names that is text (RFC 6066 section 3).
+fn first_host(list: &[u8]) -> Option<&str> {
+    /// There is no other type.
+    const HOST_NAME: u8 = 0;
+    let mut list = Reader(list);
+    while let (Some(kind), Some(name)) = (list.u8(), list.vector16()) {
+        if kind == HOST_NAME
+            && let Ok(name) = std::str::from_utf8(name)
+        {
+            return Some(name);
+        }
+    }
+    None
+}
+
+/// The vectors, each behind one byte with its length, up to one that is cut.
+fn vectors8(bytes: &[u8]) -> Vec<&[u8]> {
+    let mut bytes = Reader(bytes);
+    std::iter::from_fn(|| bytes.vector8()).collect()
 }
 
 #[cfg(test)]
