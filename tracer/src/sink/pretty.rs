@@ -5,6 +5,8 @@
 
 use std::fmt::Write;
 
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
+
 use crate::record::{Action, Direction, DnsKind, Endpoint, Protocol, Record, Transport};
 
 /// Colours on or off.
@@ -212,15 +214,26 @@ fn outcome(record: &Record<'_>) -> (&'static str, String) {
     }
 }
 
-/// Pads to `width` columns, or cuts there with a mark. Counts characters, which is right for names and addresses.
+/// Pads to `width` columns of a terminal, or cuts there with a mark. A Chinese character has two columns, a combining one none.
 pub fn fit(text: &str, width: usize) -> String {
-    let length = text.chars().count();
-    if length <= width {
-        return format!("{text:width$}");
+    let mut fitted = text.to_owned();
+    let mut columns = text.width();
+    if columns > width {
+        // One column is the mark's.
+        let mut end = 0;
+        columns = 1;
+        for (at, character) in text.char_indices() {
+            let wider = columns + character.width().unwrap_or(0);
+            if wider > width {
+                break;
+            }
+            (columns, end) = (wider, at + character.len_utf8());
+        }
+        fitted.truncate(end);
+        fitted.push('…');
     }
-    let mut cut: String = text.chars().take(width - 1).collect();
-    cut.push('…');
-    cut
+    fitted.extend(std::iter::repeat_n(' ', width.saturating_sub(columns)));
+    fitted
 }
 
 #[cfg(test)]
@@ -232,5 +245,16 @@ mod tests {
         assert_eq!(fit("ab", 4), "ab  ");
         assert_eq!(fit("abcdef", 4), "abc…");
         assert_eq!(fit("äöüß", 4), "äöüß");
+        assert_eq!(fit("", 2), "  ");
+    }
+
+    #[test]
+    fn wide_characters_take_two_columns() {
+        assert_eq!(fit("百度", 6), "百度  ");
+        assert_eq!(fit("百度地图", 8), "百度地图");
+        assert_eq!(fit("百度地图", 7), "百度地…");
+        // The mark follows three columns; half a character cannot be shown.
+        assert_eq!(fit("百度地图", 6), "百度… ");
+        assert_eq!(fit("a\u{301}bc", 4), "a\u{301}bc ");
     }
 }
