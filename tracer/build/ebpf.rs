@@ -45,7 +45,7 @@ const LEAKING_PREFIXES: [&str; 5] =
     ["CARGO_BUILD_", "CARGO_CFG_", "CARGO_FEATURE_", "CARGO_PROFILE_", "CARGO_TARGET_"];
 
 /// What to do about anything missing.
-const REMEDY: &str = "run `cargo xtask setup --for build` (`cargo xtask setup --check` says what is missing)";
+const REMEDY: &str = "run `cargo xtask setup --for ebpf`";
 
 /// A complete way to build the programs.
 struct Toolchain {
@@ -166,6 +166,11 @@ fn cargo(toolchain: &Toolchain, target_dir: &Path, workspace: &Path, target_arch
         // BTF is made from debug information, so it must reach the linker, whatever the host's profile strips.
         .env("CARGO_PROFILE_RELEASE_DEBUG", "2")
         .env("CARGO_PROFILE_RELEASE_STRIP", "none")
+        // Nothing of the workspace's own profile: it may change without a change of the object.
+        .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "3")
+        .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "1")
+        .env("CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS", "false")
+        .env("CARGO_PROFILE_RELEASE_OVERFLOW_CHECKS", "false")
         // Proc macros and build scripts need none.
         .env("CARGO_PROFILE_RELEASE_BUILD_OVERRIDE_DEBUG", "0")
         // bpf-linker itself optimises across crates; a second pass by rustc only costs time.

@@ -51,6 +51,9 @@ pub enum Command {
     Schema,
     /// Print completions for a shell.
     Completions { shell: clap_complete::Shell },
+    /// Write a manual page of each command into a directory.
+    #[command(hide = true)]
+    Man { directory: PathBuf },
 }
 
 /// Where facts about apps and places come from.

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
+use anyhow::Context as _;
 use clap::CommandFactory;
 
 use crate::cli::{
@@ -42,6 +43,9 @@ pub fn execute(cli: Cli) -> Result<(), Failure> {
             clap_complete::generate(shell, &mut Cli::command(), "tracer", &mut io::stdout());
             Ok(())
         }
+        Some(Command::Man { directory }) => clap_mangen::generate_to(Cli::command(), &directory)
+            .with_context(|| format!("cannot write manual pages into {}", directory.display()))
+            .map_err(Failure::from),
     };
     match result {
         // `tracer apps | head` is no error.

@@ -65,6 +65,14 @@ impl Arch {
         }
     }
 
+    /// The usual name of a C compiler for [`Self::musl_triple`]; the crate `cc` looks for it.
+    pub fn musl_gcc(self) -> &'static str {
+        match self {
+            Self::X86_64 => "x86_64-linux-musl-gcc",
+            Self::Aarch64 => "aarch64-linux-musl-gcc",
+        }
+    }
+
     /// Debian's package with [`Self::cross_gcc`].
     pub fn cross_gcc_package(self) -> &'static str {
         match self {

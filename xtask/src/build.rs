@@ -18,6 +18,7 @@ use crate::{
     elf,
     setup::{self, Group},
     shell, toolchain, workspace,
+    zig::Zig,
 };
 
 #[derive(Args)]
@@ -25,22 +26,47 @@ pub struct BuildArgs {
     /// Architecture to build for
     #[arg(long, value_enum, default_value_t = Arch::native())]
     target: Arch,
-    /// Without optimisation, into target/dist/ARCH/tracer-debug
+    /// Build without optimization, into target/dist/ARCH/tracer-debug
     #[arg(long)]
     debug: bool,
 }
 
 pub fn run(args: &BuildArgs) -> Result<ExitCode> {
     setup::ensure(Group::for_target(args.target))?;
-    let binary = tracer(args.target, if args.debug { Profile::Debug } else { Profile::Release })?;
+    let binary = tracer(args.target, if args.debug { Profile::Dev } else { Profile::Dist })?;
     println!("{}", binary.display());
     Ok(ExitCode::SUCCESS)
 }
 
+/// A profile of the workspace's Cargo.toml.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Profile {
-    Debug,
-    Release,
+    /// Compiled in a minute, with checks of overflow and of assumptions.
+    Dev,
+    /// What is shipped.
+    Dist,
+}
+
+impl Profile {
+    /// Cargo's name of it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Dev => "dev",
+            Self::Dist => "dist",
+        }
+    }
+}
+
+/// Builds tracer for this machine as cargo alone would, and returns its path. Not necessarily static: a C library to
+/// link statically is missing on many machines.
+///
+/// # Errors
+/// When the build fails.
+pub fn host_tracer(profile: Profile) -> Result<PathBuf> {
+    let mut cargo = workspace::cargo();
+    cargo.args(["build", "--package", "tracer", "--bin", "tracer", "--profile", profile.name()]);
+    let built = workspace::build_executables(cargo)?;
+    built.into_iter().find(|e| e.name == "tracer").map(|e| e.path).context("cargo built no binary `tracer`")
 }
 
 /// Builds tracer for `arch` and returns the path of the finished binary below `target/dist/`.
@@ -50,14 +76,11 @@ pub enum Profile {
 pub fn tracer(arch: Arch, profile: Profile) -> Result<PathBuf> {
     let begin = Instant::now();
     let mut cargo = cargo_static(arch, "build")?;
-    cargo.args(["--package", "tracer", "--bin", "tracer"]);
-    if profile == Profile::Release {
-        cargo.arg("--release");
-    }
+    cargo.args(["--package", "tracer", "--bin", "tracer", "--profile", profile.name()]);
     let built = workspace::build_executables(cargo)?;
     let binary = built.iter().find(|e| e.name == "tracer").context("cargo built no binary `tracer`")?;
     elf::check(&binary.path, arch)?;
-    let name = if profile == Profile::Release { "tracer" } else { "tracer-debug" };
+    let name = if profile == Profile::Dist { "tracer" } else { "tracer-debug" };
     let place = workspace::dist().join(arch.name()).join(name);
     install(&binary.path, &place)?;
     shell::say(format!("{} in {}", place.display(), shell::took(begin.elapsed())));
@@ -82,12 +105,15 @@ pub struct UserToolchain {
     /// None: the compiler that cargo would take anyway.
     rustc: Option<PathBuf>,
     linker: Option<&'static str>,
+    /// Compiles SQLite. None: the C compiler that the crate `cc` finds for this target.
+    zig: Option<Zig>,
 }
 
 impl fmt::Display for UserToolchain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let rustc = self.rustc.as_deref().unwrap_or(Path::new("rustc"));
-        write!(f, "{} for {}", rustc.display(), self.triple)
+        write!(f, "{} for {}", rustc.display(), self.triple)?;
+        self.zig.as_ref().map_or(Ok(()), |zig| write!(f, ", {} for C", zig.program().display()))
     }
 }
 
@@ -95,17 +121,29 @@ impl fmt::Display for UserToolchain {
 pub fn user_toolchain(arch: Arch) -> Option<UserToolchain> {
     if arch == Arch::native() {
         // libc6-dev brings the static libc.
-        return Some(UserToolchain { triple: arch.gnu_triple(), rustc: None, linker: None });
+        return Some(UserToolchain { triple: arch.gnu_triple(), rustc: None, linker: None, zig: None });
     }
     let current = PathBuf::from(env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
-    if has_std(&current, arch.musl_triple()) {
-        // The target brings its own libc and start files, so any linker for ELF does.
-        return Some(UserToolchain { triple: arch.musl_triple(), rustc: None, linker: Some("rust-lld") });
+    // The target brings its own libc and start files, so any linker for ELF does. Only C code needs a C compiler.
+    let has_c = shell::find_program(arch.musl_gcc()).is_some();
+    let zig = if has_c { None } else { Zig::find(arch) };
+    if has_std(&current, arch.musl_triple()) && (has_c || zig.is_some()) {
+        return Some(UserToolchain {
+            triple: arch.musl_triple(),
+            rustc: None,
+            linker: Some("rust-lld"),
+            zig,
+        });
     }
     let system = PathBuf::from(toolchain::SYSTEM_RUSTC);
     let linker = arch.cross_gcc();
     let complete = has_std(&system, arch.gnu_triple()) && shell::find_program(linker).is_some();
-    complete.then_some(UserToolchain { triple: arch.gnu_triple(), rustc: Some(system), linker: Some(linker) })
+    complete.then_some(UserToolchain {
+        triple: arch.gnu_triple(),
+        rustc: Some(system),
+        linker: Some(linker),
+        zig: None,
+    })
 }
 
 /// The compiler has a standard library for that target.
@@ -125,7 +163,10 @@ fn has_std(rustc: &Path, triple: &str) -> bool {
 /// When this machine cannot build for `arch`.
 pub fn cargo_static(arch: Arch, subcommand: &str) -> Result<Command> {
     let Some(toolchain) = user_toolchain(arch) else {
-        bail!("nothing here compiles for {arch}; run `cargo xtask setup --for cross`");
+        bail!(
+            "cannot build for {arch}: no compiler for it here; run `cargo xtask setup --for cross`, or push the file \
+             `tracer` of a release's tracer-VERSION-linux-{arch}.tar.gz"
+        );
     };
     let mut cargo = workspace::cargo();
     cargo.args([subcommand, "--target", toolchain.triple]);
@@ -135,6 +176,12 @@ pub fn cargo_static(arch: Arch, subcommand: &str) -> Result<Command> {
     if let Some(linker) = toolchain.linker {
         let variable = format!("CARGO_TARGET_{}_LINKER", toolchain.triple.replace('-', "_").to_uppercase());
         cargo.env(variable, linker);
+    }
+    if let Some(zig) = &toolchain.zig {
+        let variable = toolchain.triple.replace('-', "_");
+        cargo
+            .env(format!("CC_{variable}"), zig.script("cc")?)
+            .env(format!("AR_{variable}"), zig.script("ar")?);
     }
     // One set of flags, not added to what the caller's shell has: the same source must give the same binary. Paths go
     // for the same reason; they would otherwise be in the messages of panics.

@@ -48,7 +48,7 @@ pub fn run(args: &DeployArgs) -> Result<ExitCode> {
         Some(binary) => binary.clone(),
         None => {
             setup::ensure(Group::for_target(arch))?;
-            build::tracer(arch, Profile::Release)?
+            build::tracer(arch, Profile::Dist)?
         }
     };
     device.push(&binary)?;

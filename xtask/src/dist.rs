@@ -1,4 +1,5 @@
-//! `dist`: one archive per architecture with the binary, its licences and its documentation, and their checksums.
+//! `dist`: per architecture an archive, a .deb and an .rpm with the binary, its licenses and its documentation, and the
+//! checksums of all.
 //!
 //! The same source gives the same archives: entries are sorted, belong to root and carry the time of
 //! `SOURCE_DATE_EPOCH` (reproducible-builds.org), 0 without it.
@@ -15,11 +16,11 @@ use std::{
 use anyhow::{Context, Result};
 use clap::Args;
 use flate2::{Compression, GzBuilder};
-use sha2::{Digest as _, Sha256};
 
 use crate::{
     arch::Arch,
     build::{self, Profile},
+    packages, prebuilt,
     setup::{self, Group},
     shell, workspace,
 };
@@ -36,22 +37,37 @@ pub struct DistArgs {
 }
 
 pub fn run(args: &DistArgs) -> Result<ExitCode> {
-    let purpose = if args.target == [Arch::native()] { Group::Build } else { Group::Cross };
-    setup::ensure(purpose)?;
+    setup::ensure(Group::Dist)?;
+    for file in pack(&args.target)? {
+        println!("{}", file.display());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Builds and packs everything for these architectures; returns the files, their checksums last.
+///
+/// # Errors
+/// When something does not build, or cannot be packed.
+pub fn pack(targets: &[Arch]) -> Result<Vec<PathBuf>> {
     let epoch = source_date_epoch(env::var("SOURCE_DATE_EPOCH").ok().as_deref())?;
-    let mut sums = String::new();
-    for &arch in &args.target {
-        let binary = build::tracer(arch, Profile::Release)?;
+    let binaries = targets.iter().map(|&arch| Ok((arch, build::tracer(arch, Profile::Dist)?)));
+    let binaries = binaries.collect::<Result<Vec<_>>>()?;
+    let common = packages::common_files()?;
+    let mut files = Vec::new();
+    for (arch, binary) in binaries {
         shell::say(format!("sha256 {}  {}", sha256_of(&binary)?, binary.display()));
-        let archive = pack(arch, &binary, epoch)?;
-        let name = archive.file_name().context("the archive has no name")?.to_string_lossy();
-        writeln!(sums, "{}  {name}", sha256_of(&archive)?)?;
-        println!("{}", archive.display());
+        files.push(pack_archive(arch, &binary, epoch)?);
+        files.extend(packages::pack(arch, &binary, &common, epoch)?);
+    }
+    let mut sums = String::new();
+    for file in &files {
+        let name = file.file_name().context("a packed file has no name")?.to_string_lossy();
+        writeln!(sums, "{}  {name}", sha256_of(file)?)?;
     }
     let path = workspace::dist().join(CHECKSUMS);
     fs::write(&path, &sums).with_context(|| format!("could not write {}", path.display()))?;
-    println!("{}", path.display());
-    Ok(ExitCode::SUCCESS)
+    files.push(path);
+    Ok(files)
 }
 
 /// Seconds since 1970 for every entry.
@@ -61,7 +77,7 @@ fn source_date_epoch(value: Option<&str>) -> Result<u64> {
     })
 }
 
-fn pack(arch: Arch, binary: &Path, epoch: u64) -> Result<PathBuf> {
+fn pack_archive(arch: Arch, binary: &Path, epoch: u64) -> Result<PathBuf> {
     let stem = format!("tracer-{}-linux-{arch}", workspace::version());
     let mut files = vec![("tracer".to_owned(), binary.to_path_buf(), 0o755)];
     files.extend(DOCUMENTS.map(|name| (name.to_owned(), workspace::root().join(name), 0o644)));
@@ -103,11 +119,7 @@ fn tar_gz(entries: &[(String, Vec<u8>, u32)], epoch: u64) -> Result<Vec<u8>> {
 /// When it cannot be read.
 pub fn sha256_of(path: &Path) -> Result<String> {
     let bytes = fs::read(path).with_context(|| format!("could not read {}", path.display()))?;
-    let mut text = String::new();
-    for byte in Sha256::digest(&bytes) {
-        write!(text, "{byte:02x}")?;
-    }
-    Ok(text)
+    Ok(prebuilt::sha256(&bytes))
 }
 
 #[cfg(test)]

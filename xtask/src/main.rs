@@ -1,32 +1,20 @@
-//! `cargo xtask COMMAND`: everything that is done to this repository by machine, one file per command.
+//! `cargo xtask COMMAND`: builds, runs and ships tracer, one file per command.
 //!
-//! Progress goes to stderr; stdout carries only what the command is asked for (the tracer's lines, test results).
+//! Commands for work on tracer itself are in the package `dev`. This program builds and starts it, so that nobody
+//! compiles a test harness before the first record.
 
-mod arch;
-mod bench;
-mod build;
-mod cadence;
-mod counts;
-mod deploy;
-mod dist;
-mod docs;
-mod elf;
-mod fuzz;
-mod geodata;
-mod run;
-mod screenshots;
-mod setup;
-mod shell;
-mod test;
-#[path = "../../tracer/build/toolchain.rs"]
-mod toolchain;
-mod vm;
-mod workspace;
-mod worldmap;
+use std::{
+    ffi::{OsStr, OsString},
+    os::unix::process::CommandExt as _,
+    process::ExitCode,
+};
 
-use std::process::ExitCode;
-
-use clap::{Parser, Subcommand};
+use anyhow::{Result, bail};
+use clap::{Args, Parser, Subcommand};
+use xtask::{
+    build::{self, Profile},
+    deploy, dist, ebpf, run, setup, shell, workspace,
+};
 
 /// Sets up, builds, tests and ships tracer.
 #[derive(Parser)]
@@ -38,49 +26,67 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Install what this machine lacks (or only say so, with --check)
-    Setup(setup::SetupArgs),
+    /// Build tracer and start it with the privileges it needs
+    Run(run::RunArgs),
     /// Build the static binary into target/dist/ARCH/tracer
     Build(build::BuildArgs),
-    /// Set up if needed, build, and start tracer with the privileges it needs
-    Run(run::RunArgs),
-    /// Set up if needed and run every test: format, lints, units, fuzzing, black box, live kernel, virtual machines
-    Test(test::TestArgs),
-    /// Look for bytes that a parser of foreign bytes does not stand, with libFuzzer
-    Fuzz(fuzz::FuzzArgs),
-    /// Run the live kernel tests on Debian kernels in QEMU
-    Vm(vm::VmArgs),
-    /// Pack a tar.gz per architecture into target/dist/
-    Dist(dist::DistArgs),
     /// Push tracer to an Android device over adb and stream its lines to this terminal
     Deploy(deploy::DeployArgs),
-    /// Measure what tracer costs, beside tools that do a part of the same
-    Bench(bench::BenchArgs),
-    /// Count how well beats are told from ordinary traffic, beside two other tests
-    Cadence(cadence::CadenceArgs),
+    /// Pack a tar.gz, a .deb and an .rpm per architecture into target/dist/
+    Dist(dist::DistArgs),
+    /// Install what this machine lacks (or only list it, with --check)
+    Setup(setup::SetupArgs),
+    /// Rebuild the eBPF objects in tracer-ebpf/prebuilt from their sources
+    Ebpf(ebpf::EbpfArgs),
+    /// Test: format, lints, units, black box, live tests on this kernel; --all adds guests, fuzzing, servers, browsers
+    #[command(disable_help_flag = true)]
+    Test(DevArgs),
+    /// Fuzz all parsers of untrusted input with libFuzzer
+    #[command(disable_help_flag = true)]
+    Fuzz(DevArgs),
+    /// Run the live tests on other kernels in QEMU
+    #[command(disable_help_flag = true)]
+    Vm(DevArgs),
+    /// Measure speed and memory beside other tools
+    #[command(disable_help_flag = true)]
+    Bench(DevArgs),
+    /// Measure how well beaconing is told from ordinary traffic
+    #[command(disable_help_flag = true)]
+    Cadence(DevArgs),
     /// Rebuild the geo database in data/ from its sources
-    Geodata(geodata::GeodataArgs),
-    /// Rebuild the map of the world in data/ from its sources
-    Worldmap(worldmap::WorldmapArgs),
-    /// Photograph the report of the recorded story for docs/images/
-    Screenshots,
+    #[command(disable_help_flag = true)]
+    Geodata(DevArgs),
+    /// Rebuild the world map in data/ from its sources
+    #[command(disable_help_flag = true)]
+    Worldmap(DevArgs),
+    /// Take the screenshots in docs/images
+    #[command(disable_help_flag = true)]
+    Screenshots(DevArgs),
+}
+
+/// Arguments that the package `dev` parses, `--help` included.
+#[derive(Args)]
+struct DevArgs {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+    args: Vec<OsString>,
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
-        Command::Setup(args) => setup::run(&args),
-        Command::Build(args) => build::run(&args),
         Command::Run(args) => run::run(&args),
-        Command::Test(args) => test::run(&args),
-        Command::Fuzz(args) => fuzz::run(&args),
-        Command::Vm(args) => vm::run(&args),
-        Command::Dist(args) => dist::run(&args),
+        Command::Build(args) => build::run(&args),
         Command::Deploy(args) => deploy::run(&args),
-        Command::Bench(args) => bench::run(&args).map(|()| ExitCode::SUCCESS),
-        Command::Cadence(args) => cadence::run(&args).map(|()| ExitCode::SUCCESS),
-        Command::Geodata(args) => geodata::run(&args).map(|()| ExitCode::SUCCESS),
-        Command::Worldmap(args) => worldmap::run(&args).map(|()| ExitCode::SUCCESS),
-        Command::Screenshots => screenshots::run().map(|()| ExitCode::SUCCESS),
+        Command::Dist(args) => dist::run(&args),
+        Command::Setup(args) => setup::run(&args),
+        Command::Ebpf(args) => ebpf::run(&args),
+        Command::Test(args) => dev("test", &args),
+        Command::Fuzz(args) => dev("fuzz", &args),
+        Command::Vm(args) => dev("vm", &args),
+        Command::Bench(args) => dev("bench", &args),
+        Command::Cadence(args) => dev("cadence", &args),
+        Command::Geodata(args) => dev("geodata", &args),
+        Command::Worldmap(args) => dev("worldmap", &args),
+        Command::Screenshots(args) => dev("screenshots", &args),
     };
     match result {
         Ok(code) => code,
@@ -89,4 +95,16 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Becomes a command of the package `dev`: signals, exit code and streams are its own.
+fn dev(command: &str, args: &DevArgs) -> Result<ExitCode> {
+    let mut cargo = workspace::cargo();
+    cargo.args(["run", "--package", "xtask-dev"]);
+    // The bench generates load and reads the tools' output: it must not be the slow part.
+    let profile = if command == "bench" { Profile::Dist } else { Profile::Dev };
+    cargo.args(["--profile", profile.name()]);
+    cargo.args([OsStr::new("--"), OsStr::new(command)]).args(&args.args);
+    let why = cargo.exec();
+    bail!("cannot start {}: {why}", shell::show(&cargo));
 }

@@ -13,7 +13,6 @@ use anyhow::{Result, bail};
 use clap::Args;
 
 use crate::{
-    arch::Arch,
     build::{self, Profile},
     setup::{self, Group},
     shell,
@@ -28,7 +27,8 @@ pub struct RunArgs {
 
 pub fn run(args: &RunArgs) -> Result<ExitCode> {
     setup::ensure(Group::Build)?;
-    let binary = build::tracer(Arch::native(), Profile::Release)?;
+    shell::say("building without optimization, to start soon; `cargo xtask build` makes the binary to keep");
+    let binary = build::host_tracer(Profile::Dev)?;
     let mut command = shell::as_root(&binary)?;
     command.args(&args.args);
     restore_environment(&mut command);

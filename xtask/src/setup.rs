@@ -13,8 +13,7 @@ use std::{env, process::ExitCode, time::Instant};
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 
-pub use need::Group;
-use need::Need;
+pub use need::{Group, Need, tool};
 use plan::{Action, Way};
 
 use crate::{shell, toolchain};
@@ -54,6 +53,14 @@ pub fn run(args: &SetupArgs) -> Result<ExitCode> {
 /// When something is missing and could not be installed.
 pub fn ensure(purpose: Group) -> Result<()> {
     install(&need::missing(purpose), Source::Auto)
+}
+
+/// Installs one thing, if it is missing.
+///
+/// # Errors
+/// When it could not be installed.
+pub fn ensure_need(need: Need) -> Result<()> {
+    if need.found().is_some() { Ok(()) } else { install(&[need], Source::Auto) }
 }
 
 /// Says of every need whether it is met; returns those that are not.

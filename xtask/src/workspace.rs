@@ -10,11 +10,12 @@ use std::{
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
-/// The top of the repository.
+/// The top of the repository: where the lock file is, above the package that runs.
 pub fn root() -> PathBuf {
     let manifest = env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
     let here = manifest.unwrap_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")));
-    here.parent().map(Path::to_path_buf).unwrap_or(here)
+    let top = here.ancestors().find(|directory| directory.join("Cargo.lock").is_file());
+    top.map(Path::to_path_buf).unwrap_or(here)
 }
 
 /// Where xtask leaves results; `target` also where cargo was told to build somewhere else.
@@ -25,6 +26,11 @@ pub fn target() -> PathBuf {
 /// `target/dist`, the place of finished binaries and archives.
 pub fn dist() -> PathBuf {
     target().join("dist")
+}
+
+/// `target/tools`, where `setup` installs programs that only this project uses.
+pub fn tools() -> PathBuf {
+    target().join("tools")
 }
 
 /// The version of this workspace.
@@ -49,6 +55,7 @@ pub fn create_dir(path: &Path) -> Result<()> {
 struct Message {
     reason: String,
     executable: Option<PathBuf>,
+    manifest_path: Option<PathBuf>,
     target: Option<MessageTarget>,
     #[serde(default)]
     profile: MessageProfile,
@@ -72,6 +79,15 @@ pub struct Executable {
     /// It is a libtest harness, not a program.
     pub test: bool,
     pub path: PathBuf,
+    /// The directory of its package.
+    pub directory: PathBuf,
+}
+
+impl Executable {
+    /// The directory of its package from the top of the repository, e.g. `tests/scenarios`.
+    pub fn package(&self) -> String {
+        self.directory.strip_prefix(root()).unwrap_or(&self.directory).display().to_string()
+    }
 }
 
 /// Runs a `cargo build` or `cargo test --no-run`; its diagnostics and progress go to stderr.
@@ -89,7 +105,9 @@ pub fn build_executables(mut cargo: Command) -> Result<Vec<Executable>> {
         if let (Some(path), Some(target)) = (message.executable, message.target)
             && message.reason == "compiler-artifact"
         {
-            found.push(Executable { name: target.name, test: message.profile.test, path });
+            let directory = message.manifest_path.as_deref().and_then(Path::parent).map(Path::to_path_buf);
+            let directory = directory.unwrap_or_else(root);
+            found.push(Executable { name: target.name, test: message.profile.test, path, directory });
         }
     }
     let status = child.wait().with_context(|| format!("could not wait for {shown}"))?;

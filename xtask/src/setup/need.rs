@@ -4,7 +4,7 @@ use std::{path::Path, process::Command};
 
 use clap::ValueEnum;
 
-use crate::{arch::Arch, build, shell, toolchain};
+use crate::{arch::Arch, build, prebuilt, shell, toolchain, workspace};
 
 /// What a machine is meant to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -13,14 +13,18 @@ pub enum Group {
     Build,
     /// Build for the other architecture, too
     Cross,
-    /// Try the parsers with libFuzzer
+    /// Compile the eBPF programs
+    Ebpf,
+    /// Everything `cargo xtask dist` uses
+    Dist,
+    /// Fuzz the parsers with libFuzzer
     Fuzz,
     /// Boot kernels in QEMU
     Vm,
-    /// Everything `cargo xtask test --no-vm` uses
-    Host,
     /// Everything `cargo xtask test` uses
     Test,
+    /// Everything `cargo xtask test --all` uses
+    TestAll,
     /// The peers that `cargo xtask bench` compares with
     Bench,
     /// All of these
@@ -42,6 +46,8 @@ pub enum Need {
     EbpfCompiler,
     BpfLinker,
     CrossCompiler,
+    Nfpm,
+    CargoDeny,
     Rustfmt,
     Clippy,
     QemuX86,
@@ -52,6 +58,7 @@ pub enum Need {
     OpenSsl,
     Python,
     Chromium,
+    Mmdebstrap,
     Tcplife,
     Bpftrace,
     Tshark,
@@ -62,33 +69,45 @@ const BROWSERS: [&str; 2] = ["chromium", "google-chrome-stable"];
 
 /// The needs of a purpose, in the order in which they are installed.
 pub fn of(purpose: Group) -> Vec<Need> {
-    const BUILD: [Need; 3] = [Need::CLinker, Need::EbpfCompiler, Need::BpfLinker];
+    let root = workspace::root();
+    let is_prebuilt = prebuilt::ARCHITECTURES.iter().all(|arch| prebuilt::check(&root, arch).is_ok());
+    needs(purpose, is_prebuilt)
+}
+
+/// With eBPF objects that are those of the sources, only some purposes need a compiler for them.
+fn needs(purpose: Group, is_prebuilt: bool) -> Vec<Need> {
+    const EBPF: [Need; 2] = [Need::EbpfCompiler, Need::BpfLinker];
     const PEERS: [Need; 3] = [Need::Tcplife, Need::Bpftrace, Need::Tshark];
     const VM: [Need; 3] = [Need::QemuX86, Need::QemuArm, Need::DebianKeyring];
-    const HOST: [Need; 4] = [Need::CrossCompiler, Need::Rustfmt, Need::Clippy, Need::CppCompiler];
+    const LINTS: [Need; 2] = [Need::Rustfmt, Need::Clippy];
+    const DIST: [Need; 2] = [Need::CrossCompiler, Need::Nfpm];
     /// Servers and clients of the tests of names.
     const NAMES: [Need; 5] = [Need::Dnsmasq, Need::Curl, Need::OpenSsl, Need::Python, Need::Chromium];
-    let mut needs = BUILD.to_vec();
+    let mut needs = vec![Need::CLinker];
+    if !is_prebuilt || matches!(purpose, Group::Ebpf | Group::TestAll | Group::All) {
+        needs.extend(EBPF);
+    }
     match purpose {
-        Group::Build => {}
+        Group::Build | Group::Ebpf => {}
         Group::Cross => needs.push(Need::CrossCompiler),
+        Group::Dist => needs.extend(DIST),
         Group::Fuzz => needs.push(Need::CppCompiler),
         Group::Vm => {
             needs.push(Need::CrossCompiler);
             needs.extend(VM);
         }
         Group::Bench => needs.extend(PEERS),
-        Group::Host => {
-            needs.extend(HOST);
-            needs.extend(NAMES);
-        }
-        Group::Test | Group::All => {
-            needs.extend(HOST);
+        Group::Test => needs.extend(LINTS),
+        Group::TestAll | Group::All => {
+            needs.extend(LINTS);
             needs.extend(NAMES);
             needs.extend(VM);
+            needs.extend([Need::CppCompiler, Need::Mmdebstrap]);
+            needs.extend(DIST);
         }
     }
     if purpose == Group::All {
+        needs.push(Need::CargoDeny);
         needs.extend(PEERS);
     }
     needs
@@ -107,6 +126,8 @@ impl Need {
             Self::EbpfCompiler => format!("Rust compiler for {}", toolchain::TARGET),
             Self::BpfLinker => toolchain::LINKER.into(),
             Self::CrossCompiler => format!("static builds for {}", Arch::foreign()),
+            Self::Nfpm => "nfpm".into(),
+            Self::CargoDeny => "cargo-deny".into(),
             Self::Rustfmt => "rustfmt".into(),
             Self::Clippy => "clippy".into(),
             Self::QemuX86 => "QEMU for x86_64".into(),
@@ -117,6 +138,7 @@ impl Need {
             Self::OpenSsl => "openssl".into(),
             Self::Python => "the system's Python".into(),
             Self::Chromium => "Chromium".into(),
+            Self::Mmdebstrap => "mmdebstrap".into(),
             Self::Tcplife => "tcplife of libbpf-tools".into(),
             Self::Bpftrace => "bpftrace".into(),
             Self::Tshark => "tshark".into(),
@@ -142,6 +164,8 @@ impl Need {
             Self::EbpfCompiler => toolchain::find_compiler().map(|compiler| compiler.to_string()),
             Self::BpfLinker => toolchain::find_linker().map(|path| path.display().to_string()),
             Self::CrossCompiler => build::user_toolchain(Arch::foreign()).map(|found| found.to_string()),
+            Self::Nfpm => tool("nfpm"),
+            Self::CargoDeny => tool("cargo-deny"),
             Self::Rustfmt => component("cargo-fmt"),
             Self::Clippy => component("cargo-clippy"),
             Self::QemuX86 => program("qemu-system-x86_64"),
@@ -158,11 +182,19 @@ impl Need {
                 .into_iter()
                 .find_map(system)
                 .or_else(|| (!super::apt::is_debian()).then(|| "no package here; tests do without".into())),
+            Self::Mmdebstrap => program("mmdebstrap"),
             Self::Tcplife => program("tcplife"),
             Self::Bpftrace => program("bpftrace"),
             Self::Tshark => program("tshark"),
         }
     }
+}
+
+/// A program that `setup` installed for this project, or that is on PATH or in cargo's directory anyway.
+pub fn tool(name: &str) -> Option<String> {
+    let own = [workspace::tools().join("bin"), toolchain::cargo_home().join("bin")];
+    let own = own.into_iter().map(|directory| directory.join(name)).find(|file| file.is_file());
+    own.or_else(|| shell::find_program(name)).map(|path| path.display().to_string())
 }
 
 /// A part of the Rust toolchain that answers; rustup leaves a proxy on PATH also for those that are not installed.
@@ -177,23 +209,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn running_needs_no_virtual_machine_and_no_other_architecture() {
-        assert_eq!(of(Group::Build), [Need::CLinker, Need::EbpfCompiler, Need::BpfLinker]);
+    fn prebuilt_programs_need_no_compiler_but_a_linker() {
+        assert_eq!(needs(Group::Build, true), [Need::CLinker]);
+        assert_eq!(needs(Group::Build, false), [Need::CLinker, Need::EbpfCompiler, Need::BpfLinker]);
+        assert_eq!(needs(Group::Ebpf, true), needs(Group::Build, false));
     }
 
     #[test]
     fn the_benchmark_needs_every_peer_and_the_tests_need_none() {
         let peers = [Need::Tcplife, Need::Bpftrace, Need::Tshark];
         assert!(peers.iter().all(|peer| of(Group::Bench).contains(peer)));
-        assert!(!peers.iter().any(|peer| of(Group::Test).contains(peer)));
+        assert!(!peers.iter().any(|peer| of(Group::TestAll).contains(peer)));
     }
 
     #[test]
-    fn tests_without_machines_need_the_programs_of_the_live_tests_and_no_emulator() {
-        let host = of(Group::Host);
-        assert!(host.contains(&Need::Dnsmasq) && host.contains(&Need::Chromium), "{host:?}");
-        assert!(!host.contains(&Need::QemuX86), "{host:?}");
-        assert!(host.iter().all(|need| of(Group::Test).contains(need)));
+    fn quick_tests_need_neither_emulator_nor_browser() {
+        let quick = needs(Group::Test, true);
+        assert_eq!(quick, [Need::CLinker, Need::Rustfmt, Need::Clippy]);
+        assert!(quick.iter().all(|need| of(Group::TestAll).contains(need)));
     }
 
     #[test]

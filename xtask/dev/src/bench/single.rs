@@ -127,7 +127,7 @@ pub fn first_record(tracer: &Path, times: usize) -> Result<Summary> {
     Summary::of(all).context("nothing was measured")
 }
 
-/// Size of the stripped release binary, bytes.
+/// Size of the binary that is shipped, bytes.
 pub fn size(tracer: &Path) -> Result<u64> {
     Ok(std::fs::metadata(tracer).with_context(|| format!("no file {}", tracer.display()))?.len())
 }
@@ -155,19 +155,22 @@ pub struct Stage {
     pub best_ns: f64,
 }
 
+/// With the profile that is shipped.
+const RECORDS: [&str; 6] = ["--package", "tracer", "--bench", "records", "--profile", "dist"];
+
 /// Builds it.
 ///
 /// # Errors
 /// When it does not build.
 pub fn build_records() -> Result<()> {
-    shell::run(workspace::cargo().args(["bench", "--package", "tracer", "--bench", "records", "--no-run"]))
+    shell::run(workspace::cargo().args(["bench", "--no-run"]).args(RECORDS))
 }
 
 /// # Errors
 /// When it does not run.
 pub fn records() -> Result<RecordsResult> {
     let mut command = workspace::cargo();
-    command.args(["bench", "--quiet", "--package", "tracer", "--bench", "records"]);
+    command.args(["bench", "--quiet"]).args(RECORDS);
     let text = shell::capture(&mut command)?;
     let line = text.lines().find(|line| line.starts_with('{')).context("cargo bench printed no result")?;
     serde_json::from_str(line)

@@ -23,6 +23,8 @@ mod tools;
 
 use report::Results;
 
+use crate::arch::Arch;
+use crate::build::{self, Profile};
 use crate::setup::{self, Group};
 use crate::{shell, workspace};
 
@@ -93,7 +95,7 @@ pub fn run(args: &BenchArgs) -> Result<()> {
         return storm::serve();
     }
     ensure!(shell::is_root(), "bench loads eBPF programs: run it as root");
-    let tracer = args.binary.clone().map_or_else(build, Ok)?;
+    let tracer = args.binary.clone().map_or_else(build_tracer, Ok)?;
     let results = measure(args, &tracer)?;
     let markdown = results.markdown();
     println!("{markdown}");
@@ -174,8 +176,7 @@ fn measure(args: &BenchArgs, tracer: &Path) -> Result<Results> {
     Ok(results)
 }
 
-fn build() -> Result<PathBuf> {
+fn build_tracer() -> Result<PathBuf> {
     setup::ensure(Group::Build)?;
-    shell::run(workspace::cargo().args(["build", "--release", "--package", "tracer"]))?;
-    Ok(workspace::target().join("release/tracer"))
+    build::tracer(Arch::native(), Profile::Dist)
 }

@@ -191,7 +191,7 @@ mod tests {
 
     #[test]
     fn the_files_in_the_repository_are_those_that_are_made_here() {
-        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/mmdb/made");
+        let directory = crate::workspace::root().join("tests/golden/mmdb/made");
         let made = all().unwrap();
         for (name, bytes) in &made {
             assert!(

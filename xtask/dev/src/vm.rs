@@ -28,7 +28,9 @@ use crate::{
     counts::Counts,
     dist,
     setup::{self, Group},
-    shell, workspace,
+    shell,
+    test::Harnesses,
+    workspace::{self, Executable},
 };
 
 /// A kernel series of a Debian release.
@@ -190,6 +192,14 @@ pub fn boot_all(args: &VmArgs) -> Result<Counts> {
     Ok(counts)
 }
 
+/// Fetches a kernel, unless it is there.
+///
+/// # Errors
+/// When it cannot be fetched.
+pub fn fetch(series: Series, arch: Arch) -> Result<()> {
+    kernel::obtain(series, arch, false).map(drop)
+}
+
 /// One guest for `test`, with programs that are there already.
 ///
 /// # Errors
@@ -219,26 +229,34 @@ pub struct Programs {
 }
 
 impl Programs {
-    /// Builds them, as they are shipped.
+    /// Builds them: the tracer as it is shipped.
     ///
     /// # Errors
     /// When something to build with is missing, or the build fails.
     pub fn build(arch: Arch) -> Result<Self> {
-        let tracer = build::tracer(arch, Profile::Release)?;
-        shell::say(format!("sha256 {}  {}", dist::sha256_of(&tracer)?, tracer.display()));
+        let tracer = build::tracer(arch, Profile::Dist)?;
+        if arch == Arch::native() {
+            return Self::new(arch, tracer, Harnesses::build(arch)?.executables());
+        }
         let mut cargo = build::cargo_static(arch, "test")?;
-        cargo.args(["--no-run", "--package", "tracer-tests", "--bins", "--test", "kernel"]);
-        let built = workspace::build_executables(cargo)?;
         // `cargo test --test` builds the package's programs, too, because tests may start them.
-        let (tests, programs): (Vec<_>, Vec<_>) = built.into_iter().partition(|e| e.test);
-        let tests = tests.into_iter().find(|e| e.name == "kernel");
-        let mut init = None;
-        let mut helpers = Vec::new();
-        for program in programs {
-            match program.name.as_str() {
-                "init" => init = Some(program.path),
-                "tracer" => {}
-                _ => helpers.push((program.name, program.path)),
+        cargo.args(["--no-run", "--package", "tracer-tests", "--test", "kernel"]);
+        Self::new(arch, tracer, workspace::build_executables(cargo)?.iter())
+    }
+
+    /// Picks what a guest needs from what was built.
+    ///
+    /// # Errors
+    /// When something was not built.
+    pub fn new<'a>(arch: Arch, tracer: PathBuf, built: impl Iterator<Item = &'a Executable>) -> Result<Self> {
+        shell::say(format!("sha256 {}  {}", dist::sha256_of(&tracer)?, tracer.display()));
+        let (mut init, mut tests, mut helpers) = (None, None, Vec::new());
+        for program in built.filter(|program| program.package() == "tests") {
+            match (program.name.as_str(), program.test) {
+                ("init", false) => init = Some(program.path.clone()),
+                ("kernel", true) => tests = Some(program.path.clone()),
+                (name, false) => helpers.push((name.to_owned(), program.path.clone())),
+                (_, true) => {}
             }
         }
         helpers.sort();
@@ -247,7 +265,7 @@ impl Programs {
             tracer,
             init: init.context("the package tracer-tests has no program `init`")?,
             helpers,
-            tests: tests.context("the package tracer-tests has no test `kernel`")?.path,
+            tests: tests.context("the package tracer-tests has no test `kernel`")?,
         })
     }
 }

@@ -43,7 +43,8 @@ pub fn replay(tracer: &Path, connections: u64) -> Result<ReplayResult> {
     crowd.args([
         "run",
         "--quiet",
-        "--release",
+        "--profile",
+        "dist",
         "--package",
         "tracer-tests-scenarios",
         "--bin",

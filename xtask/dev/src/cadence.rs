@@ -26,7 +26,7 @@ pub struct CadenceArgs {
 /// When the program that counts cannot be built.
 pub fn run(args: &CadenceArgs) -> Result<()> {
     let mut cargo = workspace::cargo();
-    cargo.args(["run", "--release", "--package", "tracer-tests-scenarios", "--bin", "rhythms", "--"]);
+    cargo.args(["run", "--profile", "dist", "--package", "tracer-tests-scenarios", "--bin", "rhythms", "--"]);
     cargo.args(args.tuning.then_some("tuning")).arg(args.streams.to_string());
     let output = cargo.stderr(std::process::Stdio::inherit()).output().context("could not start cargo")?;
     ensure!(output.status.success(), "cargo run failed: {}", output.status);

@@ -20,6 +20,8 @@ mod source;
 mod verify;
 
 use fetch::Package;
+
+use crate::workspace;
 use mmdb::{About, IpVersion, Span, Value};
 use source::{Country, Networks};
 
@@ -62,7 +64,7 @@ pub struct GeodataArgs {
 /// # Errors
 /// A package that is missing or has another checksum, a source that cannot be read, a result that differs from it.
 pub fn run(args: &GeodataArgs) -> Result<()> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask has no parent directory")?;
+    let root = workspace::root();
     if args.fixtures {
         return fixture::write_all(&root.join("tests/golden/mmdb/made"));
     }

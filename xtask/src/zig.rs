@@ -1,0 +1,99 @@
+//! Zig as a C compiler for the musl targets, where there is no cross compiler: it brings the headers of every libc.
+//!
+//! `cc` and `ar` have to be one program each, and Zig's names of targets are not LLVM's, so scripts under `target/tools`
+//! translate.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result};
+
+use crate::{arch::Arch, shell, workspace};
+
+/// A Zig that was found here, and what it is to compile for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Zig {
+    program: PathBuf,
+    arch: Arch,
+}
+
+impl Zig {
+    /// The one that `setup` installed, else the one on PATH.
+    pub fn find(arch: Arch) -> Option<Self> {
+        let own = workspace::tools().join("ziglang/zig");
+        let program = Some(own).filter(|path| path.is_file()).or_else(|| shell::find_program("zig"))?;
+        Some(Self { program, arch })
+    }
+
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
+    /// Writes a script that calls `zig cc` or `zig ar`.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn script(&self, tool: &str) -> Result<PathBuf> {
+        let path = workspace::tools().join(format!("zig-{tool}-{}", self.arch));
+        workspace::create_dir(&workspace::tools())?;
+        fs::write(&path, self.text(tool)).with_context(|| format!("cannot write {}", path.display()))?;
+        let mode = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(&path, mode)
+            .with_context(|| format!("cannot make {} executable", path.display()))?;
+        Ok(path)
+    }
+
+    fn text(&self, tool: &str) -> String {
+        let zig = shell::quote(&self.program.display().to_string());
+        if tool != "cc" {
+            return format!("#!/bin/sh\nexec {zig} {tool} \"$@\"\n");
+        }
+        let target = format!("{}-linux-musl", self.arch);
+        // Checks of undefined behavior call a runtime library that Rust's linker does not have.
+        format!(
+            "#!/bin/sh\nfor word do\n    shift\n    case $word in\n    --target=*) ;;\n    *) set -- \"$@\" \"$word\" ;;\n    \
+             esac\ndone\nexec {zig} cc -target {target} -fno-sanitize=undefined \"$@\"\n"
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn script_replaces_the_target_and_keeps_every_other_word() {
+        let directory = tempfile::tempdir().unwrap();
+        let zig = Zig { program: "echo".into(), arch: Arch::Aarch64 };
+        let script = directory.path().join("cc");
+        fs::write(&script, zig.text("cc")).unwrap();
+        let words = ["-O3", "--target=aarch64-unknown-linux-musl", "-DA=b c", "-c"];
+        let printed = shell::capture(Command::new("sh").arg(script).args(words)).unwrap();
+        assert_eq!(printed, "cc -target aarch64-linux-musl -fno-sanitize=undefined -O3 -DA=b c -c\n");
+    }
+
+    /// With a real Zig, where `cargo xtask setup` or the user installed one.
+    #[test]
+    fn zig_compiles_c_for_the_other_architecture() {
+        let Some(zig) = Zig::find(Arch::foreign()) else {
+            println!("skipped: no Zig here");
+            return;
+        };
+        let directory = tempfile::tempdir().unwrap();
+        let (source, object) = (directory.path().join("a.c"), directory.path().join("a.o"));
+        fs::write(&source, "#include <stdio.h>\nint f(void) { return puts(\"a\"); }\n").unwrap();
+        let mut command = Command::new(zig.script("cc").unwrap());
+        command.args(["--target=any-unknown-linux-musl", "-O3", "-c"]).arg(&source).arg("-o").arg(&object);
+        shell::capture(&mut command).unwrap();
+        let bytes = fs::read(&object).unwrap();
+        let machine = u16::from_le_bytes([bytes[18], bytes[19]]);
+        let expected =
+            if Arch::foreign() == Arch::Aarch64 { object::elf::EM_AARCH64 } else { object::elf::EM_X86_64 };
+        assert_eq!(machine, expected);
+    }
+}
