@@ -4,7 +4,6 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
-    time::{Duration, UNIX_EPOCH},
 };
 
 use anyhow::{Context as _, Result};
@@ -80,8 +79,8 @@ pub fn pack(arch: Arch, binary: &Path, common: &Path, epoch: u64) -> Result<Vec<
         command.arg("--target").arg(&file).current_dir(workspace::root());
         command.env("TRACER_VERSION", workspace::version()).env("TRACER_BINARY", binary);
         command.env("TRACER_ARCH", arch.debian()).env("TRACER_FILES", common);
-        let time = humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(epoch));
-        command.env("TRACER_MTIME", time.to_string()).env("SOURCE_DATE_EPOCH", epoch.to_string());
+        // The time of every entry, and of the package.
+        command.env("SOURCE_DATE_EPOCH", epoch.to_string());
         shell::capture(&mut command)?;
         files.push(file);
     }

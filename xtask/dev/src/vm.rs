@@ -292,9 +292,11 @@ fn run_guest(
     let kernel = kernel::obtain(series, arch, args.refresh)?;
     let manifest = manifest(args, scenario, programs)?;
     let image = initramfs::pack(&kernel, programs, &manifest)?;
-    let path = workspace::target().join("vm").join(format!("initramfs-{series}-{}.cpio", arch.debian()));
+    let name = format!("{series} {arch} {scenario}");
+    let path = workspace::target().join("vm").join(format!("initramfs-{}.cpio", name.replace(' ', "-")));
     fs::write(&path, &image).with_context(|| format!("could not write {}", path.display()))?;
     let guest = qemu::Guest {
+        name,
         arch,
         kernel: kernel.image,
         initramfs: path.clone(),

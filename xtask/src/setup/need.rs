@@ -59,6 +59,7 @@ pub enum Need {
     Python,
     Chromium,
     Mmdebstrap,
+    Rpm,
     Tcplife,
     Bpftrace,
     Tshark,
@@ -102,7 +103,7 @@ fn needs(purpose: Group, is_prebuilt: bool) -> Vec<Need> {
             needs.extend(LINTS);
             needs.extend(NAMES);
             needs.extend(VM);
-            needs.extend([Need::CppCompiler, Need::Mmdebstrap]);
+            needs.extend([Need::CppCompiler, Need::Mmdebstrap, Need::Rpm]);
             needs.extend(DIST);
         }
     }
@@ -139,6 +140,7 @@ impl Need {
             Self::Python => "the system's Python".into(),
             Self::Chromium => "Chromium".into(),
             Self::Mmdebstrap => "mmdebstrap".into(),
+            Self::Rpm => "rpm".into(),
             Self::Tcplife => "tcplife of libbpf-tools".into(),
             Self::Bpftrace => "bpftrace".into(),
             Self::Tshark => "tshark".into(),
@@ -183,6 +185,7 @@ impl Need {
                 .find_map(system)
                 .or_else(|| (!super::apt::is_debian()).then(|| "no package here; tests do without".into())),
             Self::Mmdebstrap => program("mmdebstrap"),
+            Self::Rpm => program("rpm"),
             Self::Tcplife => program("tcplife"),
             Self::Bpftrace => program("bpftrace"),
             Self::Tshark => program("tshark"),

@@ -120,6 +120,7 @@ fn debian_packages(need: Need, way: Way) -> Vec<String> {
         // Not its smaller sibling `chromium-headless-shell`, which has no resolver of its own.
         Need::Chromium => &["chromium"],
         Need::Mmdebstrap => &["mmdebstrap"],
+        Need::Rpm => &["rpm"],
         Need::Nfpm | Need::CargoDeny => &[],
         Need::Tcplife => &["libbpf-tools"],
         Need::Bpftrace => &["bpftrace"],

@@ -2,7 +2,7 @@
 //!
 //! [`prepare`] installs and builds beside the tests of this machine, at the lowest priority; [`run`] runs what that gave.
 
-use std::{path::PathBuf, process::Command, thread};
+use std::{path::PathBuf, process::Command, sync::Mutex, thread};
 
 use anyhow::{Context as _, Result, anyhow};
 
@@ -21,9 +21,12 @@ use crate::{
     workspace,
 };
 
+/// Kernel, architecture, scenario, and a part of the tests.
+type Guest = (Series, Arch, Scenario, &'static [&'static str]);
+
 /// Kernel, architecture and scenario of each guest, and the part of the tests that depends on these (nothing: all of them).
 /// Every kernel, architecture and scenario is there once; `cargo xtask vm --all` runs everything in every combination.
-const GUESTS: [(Series, Arch, Scenario, &[&str]); 6] = [
+const GUESTS: [Guest; 6] = [
     (Series::Bookworm, Arch::X86_64, Scenario::Plain, &[]),
     (
         Series::Bullseye,
@@ -64,8 +67,7 @@ impl Products {
 
 /// Installs and builds what [`run`] needs, and checks what takes nothing else.
 pub fn prepare(report: &Report) -> Products {
-    // Of this thread, and of the processes that it starts.
-    let _ = rustix::process::nice(19);
+    yield_to_others();
     let prepare = |name: &str, work: &mut dyn FnMut() -> Result<()>| {
         report.beside(name, || work().map(|()| Counts::default()));
     };
@@ -94,43 +96,60 @@ pub fn prepare(report: &Report) -> Products {
     products
 }
 
+/// Guests that run at the same time. One waits, or is bound to one of its processors, for much of its time.
+const LANES: usize = 2;
+
 /// Runs the second part: guests, and beside them what needs this machine.
 pub fn run(filter: Option<&str>, report: &Report, harnesses: &Harnesses, products: &Products) {
+    let waiting = Mutex::new(GUESTS.iter());
+    let next = || waiting.lock().ok().and_then(|mut waiting| waiting.next());
     thread::scope(|scope| {
-        scope.spawn(|| {
-            let _ = rustix::process::nice(19);
-            if filter.is_none() {
-                report.beside("a short run of the fuzz targets", fuzz::shortly);
-            }
-            report.beside("packages on a clean system", || {
-                let packages =
-                    products.packages.as_ref().map_err(|why| anyhow!("they were not built: {why:#}"))?;
-                let directory =
-                    packages.first().and_then(|file| file.parent()).context("there are no packages")?;
-                harnesses.run_with(Kind::Packages, filter, &[("TRACER_PACKAGES", directory.to_owned())])
-            });
-        });
-        report.step("names, with real servers and browsers", || harnesses.run(Kind::Names, filter));
-        for (kernel, arch, scenario, part) in GUESTS {
-            let filter = filter.map_or_else(
-                || part.iter().map(|name| (*name).to_owned()).collect(),
-                |name| vec![name.to_owned()],
-            );
-            report.step(&format!("live tests on {kernel}, {arch}, {scenario}"), || {
-                let unbuilt = |why: &anyhow::Error| anyhow!("its programs were not built: {why:#}");
-                if arch == Arch::foreign() {
-                    return vm::test_in(
-                        kernel,
-                        scenario,
-                        filter,
-                        products.foreign.as_ref().map_err(unbuilt)?,
-                    );
+        for _ in 0..LANES {
+            scope.spawn(|| {
+                while let Some(guest) = next() {
+                    in_guest(guest, filter, report, harnesses, products);
                 }
-                let tracer = products.tracer.as_ref().map_err(unbuilt)?.clone();
-                let programs = Programs::new(arch, tracer, harnesses.executables())?;
-                vm::test_in(kernel, scenario, filter, &programs)
             });
         }
+        if filter.is_none() {
+            scope.spawn(|| {
+                yield_to_others();
+                report.beside("a short run of the fuzz targets", fuzz::shortly);
+            });
+        }
+        report.beside("names, with real servers and browsers", || harnesses.run(Kind::Names, filter));
+        report.beside("packages on a clean system", || {
+            let packages =
+                products.packages.as_ref().map_err(|why| anyhow!("they were not built: {why:#}"))?;
+            let directory =
+                packages.first().and_then(|file| file.parent()).context("there are no packages")?;
+            harnesses.run_with(Kind::Packages, filter, &[("TRACER_PACKAGES", directory.to_owned())])
+        });
+    });
+}
+
+/// Gives this thread, and the processes that it starts, what others leave of the processors.
+fn yield_to_others() {
+    let _ = rustix::process::nice(19);
+}
+
+fn in_guest(
+    guest: &Guest,
+    filter: Option<&str>,
+    report: &Report,
+    harnesses: &Harnesses,
+    products: &Products,
+) {
+    let (kernel, arch, scenario, part) = *guest;
+    let filter = filter
+        .map_or_else(|| part.iter().map(|name| (*name).to_owned()).collect(), |name| vec![name.to_owned()]);
+    report.beside(&format!("live tests on {kernel}, {arch}, {scenario}"), || {
+        let unbuilt = |why: &anyhow::Error| anyhow!("its programs were not built: {why:#}");
+        if arch == Arch::foreign() {
+            return vm::test_in(kernel, scenario, filter, products.foreign.as_ref().map_err(unbuilt)?);
+        }
+        let tracer = products.tracer.as_ref().map_err(unbuilt)?.clone();
+        vm::test_in(kernel, scenario, filter, &Programs::new(arch, tracer, harnesses.executables())?)
     });
 }
 

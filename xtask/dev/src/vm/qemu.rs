@@ -44,6 +44,8 @@ const STALE_BREAKPOINT: &str = "int3: 0000 [";
 
 /// A guest to be booted.
 pub struct Guest {
+    /// Stands before each of its lines: guests may run beside each other.
+    pub name: String,
     pub arch: Arch,
     pub kernel: PathBuf,
     pub initramfs: PathBuf,
@@ -142,7 +144,7 @@ impl Guest {
         let stdout = qemu.0.stdout.take().context("QEMU has no stdout")?;
         let lines = read_lines(stdout);
         let end = watch(&lines, counter, BOOT, self.overall, |line| {
-            println!("{line}");
+            println!("[{}] {line}", self.name);
             console.push(line.to_owned());
         });
         if let End::Exit(_) = end
