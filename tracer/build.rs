@@ -10,7 +10,7 @@ use anyhow::Context;
 mod ebpf;
 #[path = "build/geo.rs"]
 mod geo;
-// The rest of it is for `cargo xtask ebpf`.
+// Unused parts serve `cargo xtask ebpf`.
 #[allow(dead_code, reason = "shared with xtask")]
 #[path = "build/prebuilt.rs"]
 mod prebuilt;
@@ -33,7 +33,7 @@ fn main() -> anyhow::Result<()> {
     geo::unpack(Path::new(&out_dir))
 }
 
-/// Puts the programs of `arch` into `out_dir`: the prebuilt object if it is that of the sources, else a new one.
+/// Puts the programs of `arch` into `out_dir`: the prebuilt object if it matches the sources, otherwise a newly compiled one.
 fn programs(out_dir: &Path, workspace: &Path, arch: &str, kernel_log: bool) -> anyhow::Result<()> {
     let reason = if kernel_log {
         "prebuilt programs have no debug prints".to_owned()
@@ -47,7 +47,7 @@ fn programs(out_dir: &Path, workspace: &Path, arch: &str, kernel_log: bool) -> a
             Err(reason) => reason,
         }
     };
-    // The first build takes a minute: it may not look like a hang.
+    // Print a line: the first build takes a minute.
     println!("cargo:warning=compiling the eBPF programs: {reason}");
     ebpf::build(out_dir, workspace, arch, kernel_log)
         .map_err(anyhow::Error::msg)

@@ -16,19 +16,34 @@ use tracer_tests::{live, live::skip};
 /// What a user downloads at most.
 const MAX_PACKAGE: u64 = 12 << 20;
 
+/// All packages of the workspace have one version.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// Which of [`debs`] and [`rpms`] is for this machine.
+const NATIVE: usize = if cfg!(target_arch = "x86_64") { 0 } else { 1 };
+
 /// What package managers keep of every installation, below the root.
 const KEPT_BY_MANAGERS: [&str; 6] =
     ["var/cache/apt", "var/lib/apt", "var/lib/dpkg", "var/lib/rpm", "var/log/apt", "var/log/dpkg.log"];
 
-/// The package of this machine with this ending; `None` when the test cannot run, which was said then.
-fn package(ending: &str) -> Option<PathBuf> {
+/// The file of `cargo xtask dist` with this name; `None` if skipped: the reason was printed.
+fn package(name: &str) -> Option<PathBuf> {
     let Some(directory) = std::env::var_os("TRACER_PACKAGES") else {
-        skip(ending, "TRACER_PACKAGES names no directory with packages");
+        skip(name, "TRACER_PACKAGES names no directory with packages");
         return None;
     };
-    let files = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
-    let file = files.into_iter().find(|path| path.to_string_lossy().ends_with(ending));
-    Some(file.unwrap_or_else(|| panic!("no package *{ending}")))
+    let file = PathBuf::from(directory).join(name);
+    assert!(file.is_file(), "no package {}", file.display());
+    Some(file)
+}
+
+/// The .deb for this machine's architecture and the other one.
+fn debs() -> [String; 2] {
+    ["amd64", "arm64"].map(|arch| format!("tracer_{VERSION}-1_{arch}.deb"))
+}
+
+/// The .rpm for this machine's architecture and the other one.
+fn rpms() -> [String; 2] {
+    ["x86_64", "aarch64"].map(|arch| format!("tracer-{VERSION}-1.{arch}.rpm"))
 }
 
 fn run(command: &mut Command) -> String {
@@ -38,7 +53,7 @@ fn run(command: &mut Command) -> String {
     out.into_owned()
 }
 
-/// A system with nothing but what every Debian has.
+/// A minimal Debian root.
 struct CleanSystem {
     directory: TempDir,
 }
@@ -91,15 +106,24 @@ impl CleanSystem {
         format!("/tmp/{name}")
     }
 
-    /// Starts what the unit starts, for some seconds, and returns its records.
+    /// Starts what the unit starts, with the rights that it gives, and returns the records.
     fn start_service(&self) -> Vec<Value> {
         let unit = fs::read_to_string(self.root().join("usr/lib/systemd/system/tracer.service")).unwrap();
-        let start = unit.lines().find_map(|line| line.strip_prefix("ExecStart=")).unwrap();
-        // systemd makes the directory.
-        let records = self.shell(&format!(
-            "mkdir -p /var/lib/tracer /var/log/tracer; . /etc/default/tracer; {start} --duration 3s"
+        let value = |key: &str| unit.lines().find_map(|line| line.strip_prefix(key)).unwrap().to_owned();
+        let (start, state) = (value("ExecStart="), value("Environment="));
+        let capabilities: Vec<String> = value("CapabilityBoundingSet=")
+            .split(' ')
+            .map(|name| format!("+{}", &name[4..].to_lowercase()))
+            .collect();
+        let rights = format!("setpriv --bounding-set=-all,{} --no-new-privs", capabilities.join(","));
+        // systemd makes the directory of the state after it opened the file of the records, which therefore has to be there.
+        let records = "/var/log/tracer/records.jsonl";
+        self.shell(&format!(
+            "exec >> {records}; mkdir -m 700 /var/lib/tracer; . /etc/default/tracer; \
+             exec env {state} {rights} {start} --duration 3s"
         ));
-        records.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        let text = fs::read_to_string(self.root().join(&records[1..])).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
     /// The program works, and the service's command gives a whole stream.
@@ -122,8 +146,8 @@ fn assert_same(before: &BTreeSet<PathBuf>, after: &BTreeSet<PathBuf>) {
 
 #[test]
 fn packages_are_small_enough() {
-    for ending in ["_amd64.deb", "_arm64.deb", ".x86_64.rpm", ".aarch64.rpm"] {
-        let Some(package) = package(ending) else { return };
+    for name in debs().into_iter().chain(rpms()) {
+        let Some(package) = package(&name) else { return };
         let size = package.metadata().unwrap().len();
         assert!(size <= MAX_PACKAGE, "{}: {size} bytes", package.display());
     }
@@ -131,8 +155,7 @@ fn packages_are_small_enough() {
 
 #[test]
 fn deb_installs_runs_and_leaves_no_trace() {
-    let ending = if cfg!(target_arch = "x86_64") { "_amd64.deb" } else { "_arm64.deb" };
-    let Some(package) = package(ending) else { return };
+    let Some(package) = package(&debs()[NATIVE]) else { return };
     let _turn = live!();
     let system = CleanSystem::make();
     let before = system.paths();
@@ -149,8 +172,7 @@ fn deb_installs_runs_and_leaves_no_trace() {
 
 #[test]
 fn rpm_installs_runs_and_is_removed() {
-    let ending = if cfg!(target_arch = "x86_64") { ".x86_64.rpm" } else { ".aarch64.rpm" };
-    let Some(package) = package(ending) else { return };
+    let Some(package) = package(&rpms()[NATIVE]) else { return };
     let _turn = live!();
     let system = CleanSystem::make();
     let before = system.paths();

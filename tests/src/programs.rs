@@ -47,7 +47,7 @@ fn find(variable: &str, name: &str, remedy: &str) -> PathBuf {
     // This program is target/PROFILE/deps/NAME-HASH.
     let here = std::env::current_exe().expect("this program has a path");
     let target = here.ancestors().nth(3).expect("this program is in a target directory");
-    let candidates = ["dist", "debug"].map(|profile| target.join(profile).join(name));
+    let candidates = ["dist", "release", "debug"].map(|profile| target.join(profile).join(name));
     let modified =
         |path: &PathBuf| path.metadata().and_then(|data| data.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
     let newest = candidates.iter().filter(|path| path.is_file()).max_by_key(|path| modified(path));

@@ -177,23 +177,27 @@ fn cargo(toolchain: &Toolchain, target_dir: &Path, workspace: &Path, target_arch
         .env("CARGO_PROFILE_RELEASE_LTO", "off")
         .env("CARGO_PROFILE_RELEASE_PANIC", "abort")
         .env("CARGO_TERM_COLOR", "never")
-        .env("CARGO_ENCODED_RUSTFLAGS", rustflags(workspace, target_dir, target_arch));
+        .env("CARGO_ENCODED_RUSTFLAGS", rustflags(&toolchain.compiler, workspace, target_dir, target_arch));
     command
 }
 
 /// Flags for the programs only: with `--target`, cargo keeps them from proc macros and build scripts.
-fn rustflags(workspace: &Path, target_dir: &Path, target_arch: &str) -> String {
+fn rustflags(compiler: &Compiler, workspace: &Path, target_dir: &Path, target_arch: &str) -> String {
     let arch = format!("--cfg=bpf_target_arch=\"{target_arch}\"");
     // Source paths end up in BTF's line information: the same source gives the same object in any directory.
     let remap = |path: &Path, name: &str| format!("--remap-path-prefix={}={name}", path.display());
-    [
+    let mut flags = vec![
         "-Clink-arg=--btf".to_owned(),
         arch,
         remap(workspace, "tracer"),
         remap(target_dir, "target"),
         remap(&toolchain::cargo_home().join("registry/src"), "registry"),
-    ]
-    .join(FLAG_SEPARATOR)
+    ];
+    if let Compiler::Nightly { sysroot, .. } = compiler {
+        // `core` is compiled from there.
+        flags.push(remap(&sysroot.join("lib/rustlib/src/rust"), "rust"));
+    }
+    flags.join(FLAG_SEPARATOR)
 }
 
 /// Passes the inner compiler's warnings on; the lines about progress stay here.

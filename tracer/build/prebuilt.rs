@@ -1,8 +1,8 @@
-//! The eBPF objects in `tracer-ebpf/prebuilt`, and whether they are those of the sources in this tree.
+//! The eBPF objects in `tracer-ebpf/prebuilt`, and the check that they match the sources in this tree.
 //!
-//! `SHA256SUMS` beside them has the hash of each object and of everything that it was made from, in the format of
-//! `sha256sum`, and in comments what no hash of a file covers: the packages of crates.io, compiler and linker. Included
-//! through `#[path]` by `tracer/build.rs`, which uses the objects, and by `xtask`, which makes them. Changes nothing.
+//! `SHA256SUMS` beside them has the hash of each object and of each source, in the format of `sha256sum`; comments record
+//! packages of crates.io, compiler and linker. Included through `#[path]` by `tracer/build.rs`, which uses the objects,
+//! and by `xtask`, which makes them. Changes nothing.
 
 use std::{
     collections::BTreeMap,
@@ -20,9 +20,9 @@ pub const SUMS: &str = "tracer-ebpf/prebuilt/SHA256SUMS";
 /// Names of the architectures, as the kernel and Rust use them.
 pub const ARCHITECTURES: [&str; 2] = ["x86_64", "aarch64"];
 
-/// Files and directories that decide what is in an object, from the top of the repository. `ebpf.rs` has the flags.
-const INPUTS: [&str; 3] = ["tracer-ebpf/Cargo.toml", "tracer-ebpf/src", "tracer/build/ebpf.rs"];
-/// What the names of packages begin with whose code is in the objects.
+/// Sources and flags, from the top of the repository. Of directories: Rust files and `Cargo.toml`, without [`DIRECTORY`].
+const INPUTS: [&str; 2] = ["tracer-ebpf", "tracer/build/ebpf.rs"];
+/// Name prefixes of the packages that are compiled into the objects.
 const PACKAGES: [&str; 2] = ["aya-ebpf", "tracer-ebpf"];
 
 const HEAD: &str = "# eBPF objects and what they were made from. Written by `cargo xtask ebpf`; `sha256sum -c` at the top of \
@@ -70,17 +70,17 @@ pub fn check(workspace: &Path, arch: &str) -> Result<(), String> {
     for (path, hash) in &now {
         match recorded.files.get(path) {
             Some(known) if known == hash => {}
-            Some(_) => return Err(format!("{path} is not the file that {SUMS} records")),
-            None => return Err(format!("{path} is not recorded in {SUMS}")),
+            Some(_) => return Err(format!("{path} differs from {SUMS}")),
+            None => return Err(format!("{path} is not in {SUMS}")),
         }
     }
     let is_object = |path: &str| path.starts_with(DIRECTORY);
     if let Some(gone) = recorded.files.keys().find(|path| !is_object(path) && !now.contains_key(*path)) {
-        return Err(format!("{gone} is recorded in {SUMS} and does not exist"));
+        return Err(format!("{gone} is in {SUMS} and does not exist"));
     }
     let packages = packages(workspace)?;
     if packages != recorded.packages {
-        return Err(format!("Cargo.lock has other packages than {SUMS} records: {packages}"));
+        return Err(format!("Cargo.lock differs from the packages in {SUMS}: {packages}"));
     }
     Ok(())
 }
@@ -151,7 +151,12 @@ fn inputs(workspace: &Path) -> Result<BTreeMap<String, String>, String> {
         let entries = fs::read_dir(&place).map_err(|e| format!("cannot list {path}: {e}"))?;
         for entry in entries {
             let entry = entry.map_err(|e| format!("cannot list {path}: {e}"))?;
-            waiting.push(format!("{path}/{}", entry.file_name().to_string_lossy()));
+            let inner = format!("{path}/{}", entry.file_name().to_string_lossy());
+            // Editors and desktops leave files of their own.
+            let counts = inner.ends_with(".rs") || inner.ends_with("/Cargo.toml") || entry.path().is_dir();
+            if counts && inner != DIRECTORY {
+                waiting.push(inner);
+            }
         }
     }
     Ok(files)
@@ -229,11 +234,22 @@ mod tests {
     }
 
     #[test]
+    fn other_files_in_the_tree_do_not_count() {
+        let tree = tree();
+        for path in ["tracer-ebpf/src/.main.rs.swp", "tracer-ebpf/src/main.rs~", "tracer-ebpf/README.md"] {
+            fs::write(tree.path().join(path), "other").unwrap();
+        }
+        assert_eq!(check(tree.path(), "x86_64"), Ok(()));
+    }
+
+    #[test]
     fn any_difference_is_named() {
         for (path, text) in [
             ("tracer-ebpf/src/main.rs", Some("fn main() { }")),
             ("tracer-ebpf/src/abi/mod.rs", None),
             ("tracer-ebpf/src/new.rs", Some("")),
+            ("tracer-ebpf/build.rs", Some("fn main() {}")),
+            ("tracer-ebpf/Cargo.toml", Some("[package] ")),
             ("tracer/build/ebpf.rs", Some("other flags")),
             ("tracer-ebpf/prebuilt/x86_64.o", Some("other")),
             ("Cargo.lock", Some(&LOCK.replace("0.2.1", "0.3.0"))),

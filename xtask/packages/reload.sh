@@ -1,6 +1,8 @@
 #!/bin/sh
-# The service is neither enabled nor started by itself: it records what everybody on this machine connects to.
+# The service is not enabled on install: it records the connections of all users. An upgrade restarts it if it runs.
 set -e
 if [ -d /run/systemd/system ]; then
-    systemctl daemon-reload
+    # A service manager that does not answer is no reason to leave a package half installed.
+    systemctl daemon-reload || true
+    systemctl try-restart tracer.service || true
 fi

@@ -1,9 +1,10 @@
 #!/bin/sh
-# Before the files go away for good; not before an upgrade ("upgrade" of dpkg, 1 of rpm).
+# Stop and disable the service on removal ("remove" of dpkg, 0 of rpm), not on upgrade.
 set -e
-if [ "$1" = upgrade ] || [ "$1" = 1 ]; then
-    exit 0
-fi
-if [ -d /run/systemd/system ]; then
-    systemctl disable --now --quiet tracer.service
-fi
+case "$1" in
+remove | 0)
+    if [ -d /run/systemd/system ]; then
+        systemctl disable --now --quiet tracer.service || true
+    fi
+    ;;
+esac

@@ -27,6 +27,16 @@ impl Arch {
         }
     }
 
+    /// Programs for it run here: this is Linux on that architecture.
+    pub fn is_native(self) -> bool {
+        self == Self::native() && cfg!(target_os = "linux")
+    }
+
+    /// Those that this machine has to cross-compile for.
+    pub fn cross() -> Vec<Self> {
+        Self::ALL.into_iter().filter(|arch| !arch.is_native()).collect()
+    }
+
     /// Rust's and the kernel's name.
     pub fn name(self) -> &'static str {
         match self {

@@ -26,22 +26,38 @@ pub struct BuildArgs {
     /// Architecture to build for
     #[arg(long, value_enum, default_value_t = Arch::native())]
     target: Arch,
-    /// Build without optimization, into target/dist/ARCH/tracer-debug
+    /// Build without optimization, into target/packages/ARCH/tracer-debug
     #[arg(long)]
     debug: bool,
 }
 
 pub fn run(args: &BuildArgs) -> Result<ExitCode> {
-    setup::ensure(Group::for_target(args.target))?;
+    ensure_toolchain(args.target)?;
     let binary = tracer(args.target, if args.debug { Profile::Dev } else { Profile::Dist })?;
     println!("{}", binary.display());
     Ok(ExitCode::SUCCESS)
 }
 
+/// Installs what a static build for `arch` needs.
+///
+/// # Errors
+/// When it cannot be installed: which file to use instead.
+pub fn ensure_toolchain(arch: Arch) -> Result<()> {
+    setup::ensure(Group::for_target(arch))
+        .with_context(|| format!("cannot build for {arch}; {}", remedy(arch)))
+}
+
+fn remedy(arch: Arch) -> String {
+    format!(
+        "run `cargo xtask setup --for cross`, or use `tracer` from tracer-VERSION-linux-{arch}.tar.gz of a release \
+         (`cargo xtask deploy --binary FILE`)"
+    )
+}
+
 /// A profile of the workspace's Cargo.toml.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Profile {
-    /// Compiled in a minute, with checks of overflow and of assumptions.
+    /// Fast build with overflow checks and debug assertions.
     Dev,
     /// What is shipped.
     Dist,
@@ -69,7 +85,7 @@ pub fn host_tracer(profile: Profile) -> Result<PathBuf> {
     built.into_iter().find(|e| e.name == "tracer").map(|e| e.path).context("cargo built no binary `tracer`")
 }
 
-/// Builds tracer for `arch` and returns the path of the finished binary below `target/dist/`.
+/// Builds tracer for `arch` and returns the path of the finished binary below `target/packages/`.
 ///
 /// # Errors
 /// When something to build with is missing, the build fails, or its result is not what a device can run.
@@ -117,9 +133,9 @@ impl fmt::Display for UserToolchain {
     }
 }
 
-/// The way to build static programs for `arch`, best first; none if this machine has no way.
+/// The toolchain for static programs for `arch`, best first; `None` if this machine cannot build for it.
 pub fn user_toolchain(arch: Arch) -> Option<UserToolchain> {
-    if arch == Arch::native() {
+    if arch.is_native() {
         // libc6-dev brings the static libc.
         return Some(UserToolchain { triple: arch.gnu_triple(), rustc: None, linker: None, zig: None });
     }
@@ -163,10 +179,7 @@ fn has_std(rustc: &Path, triple: &str) -> bool {
 /// When this machine cannot build for `arch`.
 pub fn cargo_static(arch: Arch, subcommand: &str) -> Result<Command> {
     let Some(toolchain) = user_toolchain(arch) else {
-        bail!(
-            "cannot build for {arch}: no compiler for it here; run `cargo xtask setup --for cross`, or push the file \
-             `tracer` of a release's tracer-VERSION-linux-{arch}.tar.gz"
-        );
+        bail!("cannot build for {arch}: no toolchain; {}", remedy(arch));
     };
     let mut cargo = workspace::cargo();
     cargo.args([subcommand, "--target", toolchain.triple]);

@@ -17,7 +17,6 @@ use clap::Args;
 
 use crate::{
     build::{self, Profile},
-    setup::{self, Group},
     shell,
 };
 use device::{Device, Root};
@@ -47,7 +46,7 @@ pub fn run(args: &DeployArgs) -> Result<ExitCode> {
     let binary = match &args.binary {
         Some(binary) => binary.clone(),
         None => {
-            setup::ensure(Group::for_target(arch))?;
+            build::ensure_toolchain(arch)?;
             build::tracer(arch, Profile::Dist)?
         }
     };

@@ -52,7 +52,8 @@ pub fn pack(targets: &[Arch]) -> Result<Vec<PathBuf>> {
     let epoch = source_date_epoch(env::var("SOURCE_DATE_EPOCH").ok().as_deref())?;
     let binaries = targets.iter().map(|&arch| Ok((arch, build::tracer(arch, Profile::Dist)?)));
     let binaries = binaries.collect::<Result<Vec<_>>>()?;
-    let common = packages::common_files()?;
+    let native = binaries.iter().find(|(arch, _)| arch.is_native());
+    let common = packages::common_files(native.map(|(_, binary)| binary.as_path()))?;
     let mut files = Vec::new();
     for (arch, binary) in binaries {
         shell::say(format!("sha256 {}  {}", sha256_of(&binary)?, binary.display()));

@@ -27,7 +27,8 @@ use crate::{
 
 #[derive(Args)]
 pub struct EbpfArgs {
-    /// Only compare: exit code 1 if an object is not that of its sources
+    /// Compare only; exit code 1 if an object does not match its sources. With another compiler or linker than the recorded
+    /// ones, only hashes are compared
     #[arg(long)]
     check: bool,
 }
@@ -35,7 +36,10 @@ pub struct EbpfArgs {
 pub fn run(args: &EbpfArgs) -> Result<ExitCode> {
     let root = workspace::root();
     if args.check {
-        return Ok(if check(&root)? { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        return Ok(match check(&root)? {
+            Check::Same | Check::HashesOnly => ExitCode::SUCCESS,
+            Check::Different => ExitCode::FAILURE,
+        });
     }
     setup::ensure(Group::Ebpf)?;
     let directory = root.join(prebuilt::DIRECTORY);
@@ -53,38 +57,45 @@ pub fn run(args: &EbpfArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Whether the objects are those of their sources. Compares hashes first, which takes no toolchain; then the objects with
-/// new ones, byte for byte.
+/// Result of a comparison of objects and sources.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Check {
+    /// Byte for byte.
+    Same,
+    /// Hashes match; bytes were not compared, because the tools here are not the recorded ones.
+    HashesOnly,
+    Different,
+}
+
+/// Compares hashes first, which takes no toolchain; then the objects with newly compiled ones, byte for byte.
 ///
 /// # Errors
 /// When the toolchain cannot be installed, or the programs do not compile.
-pub fn check(root: &Path) -> Result<bool> {
+pub fn check(root: &Path) -> Result<Check> {
     const REMEDY: &str = "run `cargo xtask ebpf` and commit tracer-ebpf/prebuilt";
     for arch in prebuilt::ARCHITECTURES {
         if let Err(why) = prebuilt::check(root, arch) {
             shell::say(format!("{arch}: {why}; {REMEDY}"));
-            return Ok(false);
+            return Ok(Check::Different);
         }
     }
     setup::ensure(Group::Ebpf)?;
     let recorded = Sums::read(root).map_err(Error::msg)?.tools;
     let tools = tools()?;
     if tools != recorded {
-        shell::say(format!(
-            "the hashes match; bytes were not compared: the objects were made by {recorded}, here is {tools}"
-        ));
-        return Ok(true);
+        shell::say(format!("hashes match; bytes not compared: built with {recorded}, found {tools}"));
+        return Ok(Check::HashesOnly);
     }
     for arch in prebuilt::ARCHITECTURES {
         let place = prebuilt::object(root, arch);
         let committed = fs::read(&place).with_context(|| format!("cannot read {}", place.display()))?;
         if make(root, arch)? != committed {
-            shell::say(format!("{arch}: {} is not what its sources give; {REMEDY}", place.display()));
-            return Ok(false);
+            shell::say(format!("{arch}: {} does not match its sources; {REMEDY}", place.display()));
+            return Ok(Check::Different);
         }
-        shell::say(format!("{arch}: {} is what its sources give", place.display()));
+        shell::say(format!("{arch}: {} matches its sources", place.display()));
     }
-    Ok(true)
+    Ok(Check::Same)
 }
 
 /// The compiler and the linker that make objects here.

@@ -1,4 +1,4 @@
-//! What the commands of `cargo xtask` share: this program, which everybody builds, and `dev`, which starts from here.
+//! Shared code of `xtask` and `xtask-dev`.
 //!
 //! Progress goes to stderr; stdout carries only what the command is asked for (the tracer's lines, test results).
 

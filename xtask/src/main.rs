@@ -1,7 +1,7 @@
 //! `cargo xtask COMMAND`: builds, runs and ships tracer, one file per command.
 //!
-//! Commands for work on tracer itself are in the package `dev`. This program builds and starts it, so that nobody
-//! compiles a test harness before the first record.
+//! Commands for work on tracer itself are in the package `xtask-dev`. This program builds and starts it when needed, so
+//! that users do not compile the test harness.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -28,17 +28,17 @@ struct Cli {
 enum Command {
     /// Build tracer and start it with the privileges it needs
     Run(run::RunArgs),
-    /// Build the static binary into target/dist/ARCH/tracer
+    /// Build the static binary into target/packages/ARCH/tracer
     Build(build::BuildArgs),
     /// Push tracer to an Android device over adb and stream its lines to this terminal
     Deploy(deploy::DeployArgs),
-    /// Pack a tar.gz, a .deb and an .rpm per architecture into target/dist/
+    /// Pack a tar.gz, a .deb and an .rpm per architecture into target/packages/
     Dist(dist::DistArgs),
     /// Install what this machine lacks (or only list it, with --check)
     Setup(setup::SetupArgs),
     /// Rebuild the eBPF objects in tracer-ebpf/prebuilt from their sources
     Ebpf(ebpf::EbpfArgs),
-    /// Test: format, lints, units, black box, live tests on this kernel; --all adds guests, fuzzing, servers, browsers
+    /// Run format, lints, unit, black-box and live tests; --all adds guests, fuzzing, servers, packages
     #[command(disable_help_flag = true)]
     Test(DevArgs),
     /// Fuzz all parsers of untrusted input with libFuzzer
@@ -50,7 +50,7 @@ enum Command {
     /// Measure speed and memory beside other tools
     #[command(disable_help_flag = true)]
     Bench(DevArgs),
-    /// Measure how well beaconing is told from ordinary traffic
+    /// Measure beaconing detection against ordinary traffic
     #[command(disable_help_flag = true)]
     Cadence(DevArgs),
     /// Rebuild the geo database in data/ from its sources
@@ -64,7 +64,7 @@ enum Command {
     Screenshots(DevArgs),
 }
 
-/// Arguments that the package `dev` parses, `--help` included.
+/// Arguments that `xtask-dev` parses, `--help` included.
 #[derive(Args)]
 struct DevArgs {
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
@@ -97,12 +97,15 @@ fn main() -> ExitCode {
     }
 }
 
-/// Becomes a command of the package `dev`: signals, exit code and streams are its own.
+/// Becomes a command of `xtask-dev`: signals, exit code and streams are its own.
 fn dev(command: &str, args: &DevArgs) -> Result<ExitCode> {
-    let mut cargo = workspace::cargo();
-    cargo.args(["run", "--package", "xtask-dev"]);
+    let mut cargo = workspace::cargo_here();
+    cargo
+        .args(["run", "--package", "xtask-dev", "--manifest-path"])
+        .arg(workspace::root().join("Cargo.toml"));
     // The bench generates load and reads the tools' output: it must not be the slow part.
-    let profile = if command == "bench" { Profile::Dist } else { Profile::Dev };
+    let asks_for_help = args.args.iter().any(|word| word == "--help" || word == "-h");
+    let profile = if command == "bench" && !asks_for_help { Profile::Dist } else { Profile::Dev };
     cargo.args(["--profile", profile.name()]);
     cargo.args([OsStr::new("--"), OsStr::new(command)]).args(&args.args);
     let why = cargo.exec();

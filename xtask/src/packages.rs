@@ -16,7 +16,7 @@ use crate::{
 
 const SHELLS: [&str; 3] = ["bash", "zsh", "fish"];
 
-/// A package format, and what its file is called.
+/// A package format and its file name.
 #[derive(Debug, Clone, Copy)]
 enum Format {
     Deb,
@@ -41,21 +41,20 @@ impl Format {
     }
 }
 
-/// What packages of every architecture share: manual pages and completions, in a directory.
+/// Writes what packages of every architecture share, manual pages and completions, into a directory. `tracer`: a binary of
+/// this run for this machine; without it one is built.
 ///
 /// # Errors
 /// When tracer does not build or run here.
-pub fn common_files() -> Result<PathBuf> {
-    let directory = workspace::dist().join("packages");
+pub fn common_files(tracer: Option<&Path>) -> Result<PathBuf> {
+    let directory = workspace::dist().join("common");
     let man = directory.join("man");
     if man.is_dir() {
         // Pages of commands that are gone must not stay.
         fs::remove_dir_all(&man).with_context(|| format!("cannot empty {}", man.display()))?;
     }
     workspace::create_dir(&man)?;
-    // The shipped one, where it is for this machine and was just built.
-    let shipped = workspace::dist().join(Arch::native().name()).join("tracer");
-    let tracer = if shipped.is_file() { shipped } else { build::host_tracer(Profile::Dev)? };
+    let tracer = tracer.map_or_else(|| build::host_tracer(Profile::Dev), |path| Ok(path.to_owned()))?;
     shell::capture(Command::new(&tracer).arg("man").arg(&man))?;
     for shell in SHELLS {
         let text = shell::capture(Command::new(&tracer).args(["completions", shell]))?;
@@ -92,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_are_named_as_their_formats_do() {
+    fn file_names_follow_each_format() {
         let version = workspace::version();
         assert_eq!(Format::Deb.file(Arch::Aarch64), format!("tracer_{version}-1_arm64.deb"));
         assert_eq!(Format::Rpm.file(Arch::X86_64), format!("tracer-{version}-1.x86_64.rpm"));

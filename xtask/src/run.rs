@@ -27,7 +27,9 @@ pub struct RunArgs {
 
 pub fn run(args: &RunArgs) -> Result<ExitCode> {
     setup::ensure(Group::Build)?;
-    shell::say("building without optimization, to start soon; `cargo xtask build` makes the binary to keep");
+    shell::say(
+        "building without optimization for a fast start; `cargo xtask build` makes the release binary",
+    );
     let binary = build::host_tracer(Profile::Dev)?;
     let mut command = shell::as_root(&binary)?;
     command.args(&args.args);

@@ -10,7 +10,7 @@ mod plan;
 
 use std::{env, process::ExitCode, time::Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use clap::{Args, ValueEnum};
 
 pub use need::{Group, Need, tool};
@@ -85,6 +85,22 @@ fn install(missing: &[Need], source: Source) -> Result<()> {
     let begin = Instant::now();
     let names: Vec<_> = missing.iter().map(|need| need.title()).collect();
     shell::say(format!("installing what is missing: {}", names.join(", ")));
+    // pip needs neither of the ways, only itself.
+    let (from_pip, missing): (Vec<Need>, Vec<Need>) = missing.iter().partition(|need| need.is_from_pip());
+    install_in_ways(&missing, source)?;
+    for need in from_pip {
+        plan::pip_package(need).into_iter().try_for_each(|action| action.perform())?;
+        ensure!(need.found().is_some(), "pip installed {}, but it does not start", need.title());
+    }
+    shell::say(format!("everything is there now, after {}", shell::took(begin.elapsed())));
+    Ok(())
+}
+
+fn install_in_ways(missing: &[Need], source: Source) -> Result<()> {
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<_> = missing.iter().map(|need| need.title()).collect();
     let ways = ways(source, missing);
     if ways.is_empty() {
         bail!("neither rustup nor apt-get can be used here; install by hand: {}", names.join(", "));
@@ -97,10 +113,7 @@ fn install(missing: &[Need], source: Source) -> Result<()> {
         let left: Vec<_> =
             left.iter().filter(|need| need.found().is_none()).map(|need| need.title()).collect();
         match done {
-            Ok(()) if left.is_empty() => {
-                shell::say(format!("everything is there now, after {}", shell::took(begin.elapsed())));
-                return Ok(());
-            }
+            Ok(()) if left.is_empty() => return Ok(()),
             Ok(()) => failures.push(format!("{way}: still missing: {}", left.join(", "))),
             Err(why) => failures.push(format!("{way}: {why:#}")),
         }

@@ -23,14 +23,14 @@ pub fn target() -> PathBuf {
     root().join("target")
 }
 
-/// `target/dist`, the place of finished binaries and archives.
+/// `target/packages`, the place of finished binaries, archives and packages. Not `target/dist`: that is cargo's.
 pub fn dist() -> PathBuf {
-    target().join("dist")
+    target().join("packages")
 }
 
-/// `target/tools`, where `setup` installs programs that only this project uses.
-pub fn tools() -> PathBuf {
-    target().join("tools")
+/// `target/tools/NAME`, where `setup` installs a program that only this project uses.
+pub fn tool(name: &str) -> PathBuf {
+    target().join("tools").join(name)
 }
 
 /// The version of this workspace.
@@ -40,9 +40,14 @@ pub fn version() -> &'static str {
 
 /// The cargo that runs this command, in the top of the repository.
 pub fn cargo() -> Command {
-    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let mut command = cargo_here();
     command.current_dir(root()).stdin(Stdio::null());
     command
+}
+
+/// The cargo that runs this command, in the caller's directory, from which paths in arguments count.
+pub fn cargo_here() -> Command {
+    Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
 }
 
 /// Creates a directory and its parents.

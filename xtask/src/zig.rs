@@ -1,6 +1,6 @@
 //! Zig as a C compiler for the musl targets, where there is no cross compiler: it brings the headers of every libc.
 //!
-//! `cc` and `ar` have to be one program each, and Zig's names of targets are not LLVM's, so scripts under `target/tools`
+//! `cc` and `ar` have to be one program each, and Zig's names of targets are not LLVM's, so scripts under `target/tools/zig`
 //! translate.
 
 use std::{
@@ -23,7 +23,7 @@ pub struct Zig {
 impl Zig {
     /// The one that `setup` installed, else the one on PATH.
     pub fn find(arch: Arch) -> Option<Self> {
-        let own = workspace::tools().join("ziglang/zig");
+        let own = workspace::tool("zig").join("ziglang/zig");
         let program = Some(own).filter(|path| path.is_file()).or_else(|| shell::find_program("zig"))?;
         Some(Self { program, arch })
     }
@@ -37,12 +37,15 @@ impl Zig {
     /// # Errors
     /// When it cannot be written.
     pub fn script(&self, tool: &str) -> Result<PathBuf> {
-        let path = workspace::tools().join(format!("zig-{tool}-{}", self.arch));
-        workspace::create_dir(&workspace::tools())?;
-        fs::write(&path, self.text(tool)).with_context(|| format!("cannot write {}", path.display()))?;
-        let mode = fs::Permissions::from_mode(0o755);
-        fs::set_permissions(&path, mode)
-            .with_context(|| format!("cannot make {} executable", path.display()))?;
+        let directory = workspace::tool("zig");
+        workspace::create_dir(&directory)?;
+        let path = directory.join(format!("zig-{tool}-{}", self.arch));
+        // By a rename: another cargo may run it now.
+        let fresh = directory.join(format!("zig-{tool}-{}.{}", self.arch, std::process::id()));
+        fs::write(&fresh, self.text(tool)).with_context(|| format!("cannot write {}", fresh.display()))?;
+        fs::set_permissions(&fresh, fs::Permissions::from_mode(0o755))
+            .with_context(|| format!("cannot make {} executable", fresh.display()))?;
+        fs::rename(&fresh, &path).with_context(|| format!("cannot rename {}", fresh.display()))?;
         Ok(path)
     }
 
@@ -62,7 +65,7 @@ impl Zig {
 
 #[cfg(test)]
 mod tests {
-    use std::process::Command;
+    use std::{io::Write as _, process::Command};
 
     use super::*;
 
@@ -81,7 +84,8 @@ mod tests {
     #[test]
     fn zig_compiles_c_for_the_other_architecture() {
         let Some(zig) = Zig::find(Arch::foreign()) else {
-            println!("skipped: no Zig here");
+            // Not println!, which libtest would swallow: the line is counted.
+            let _ = writeln!(std::io::stderr(), "skipped: no Zig here");
             return;
         };
         let directory = tempfile::tempdir().unwrap();

@@ -344,3 +344,21 @@ fn questions_are_answered_by_app_country_service_and_destination() {
     assert_eq!(by(By::App, &Question { limit: Some(1), ..all.clone() }).len(), 1);
     assert!(by(By::App, &Question { country: Some("SE".into()), ..all }).is_empty());
 }
+
+#[test]
+fn sqlite_has_no_search_engine_and_no_extensions() {
+    // .cargo/config.toml leaves them out: a file of somebody else could name them in its schema.
+    let connection = Connection::open_in_memory().unwrap();
+    for option in ["ENABLE_FTS3", "ENABLE_FTS5", "ENABLE_RTREE", "ENABLE_DBSTAT_VTAB"] {
+        let is_used = connection.query_row("SELECT sqlite_compileoption_used(?)", [option], |row| row.get(0));
+        assert!(!is_used.unwrap_or(true), "{option}");
+    }
+    let is_left_out =
+        connection.query_row("SELECT sqlite_compileoption_used('OMIT_LOAD_EXTENSION')", [], |row| row.get(0));
+    assert!(is_left_out.unwrap_or(false));
+    for module in ["fts3", "fts4", "fts5", "rtree"] {
+        let why =
+            connection.execute_batch(&format!("CREATE VIRTUAL TABLE t USING {module}(a, b, c)")).unwrap_err();
+        assert!(why.to_string().contains("no such module"), "{why}");
+    }
+}

@@ -1,4 +1,4 @@
-//! `test`: what can be checked on this machine, in two sizes, and one closing line that counts it.
+//! `test`: everything that can be checked on this machine, in two sizes, and one closing line that counts it.
 //!
 //! Without `--all`: format, lints, units, black box and live tests on this kernel, with builds of one profile. With `--all`
 //! also what takes other kernels, programs and packages; most of that is built beside the first part. A step that fails
@@ -19,6 +19,7 @@ use crate::{
     setup::{self, Group},
     shell, workspace,
 };
+use all::Products;
 pub use harness::Harnesses;
 use harness::Kind;
 use report::Report;
@@ -29,27 +30,29 @@ pub struct TestArgs {
     #[arg(long)]
     all: bool,
     /// Run only tests whose name contains this; without format and lints
-    filter: Option<String>,
+    name: Option<String>,
 }
 
 pub fn run(args: &TestArgs) -> Result<ExitCode> {
     let begin = Instant::now();
     let report = Report::default();
     report.prepare("setup", || setup::ensure(Group::Test));
+    let products = Products::default();
     thread::scope(|scope| {
-        let products = args.all.then(|| scope.spawn(|| all::prepare(&report)));
+        if args.all {
+            scope.spawn(|| all::prepare(args.name.is_none(), &report, &products));
+        }
         let harnesses = on_this_machine(args, &report);
-        if let (Some(products), Some(harnesses)) = (products, &harnesses) {
-            let products = products.join().unwrap_or_else(|_| all::Products::none());
-            all::run(args.filter.as_deref(), &report, harnesses, &products);
+        if let (true, Some(harnesses)) = (args.all, &harnesses) {
+            all::run(args.name.as_deref(), &report, harnesses, &products);
         }
     });
-    report.close(begin)
+    report.close(begin, args.name.as_deref())
 }
 
-/// Everything that takes only this machine, its kernel, and a Rust compiler.
+/// Tests that need only this machine, its kernel and a Rust compiler.
 fn on_this_machine(args: &TestArgs, report: &Report) -> Option<Harnesses> {
-    let filter = args.filter.as_deref();
+    let filter = args.name.as_deref();
     if filter.is_none() {
         report.check("format", || cargo(&["fmt", "--all", "--check"]));
     }

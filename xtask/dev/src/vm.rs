@@ -102,7 +102,7 @@ pub struct VmArgs {
     /// Every kernel, architecture and scenario
     #[arg(long)]
     all: bool,
-    /// Write docs/compatibility.md from what the guests said
+    /// Write docs/compatibility.md from the guests' results
     #[arg(long, requires = "all")]
     write_docs: bool,
     #[command(flatten)]

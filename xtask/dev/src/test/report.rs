@@ -1,4 +1,4 @@
-//! What the steps of a run came to: counts, and a table of steps and times.
+//! Results of a test run: counts, and a table of steps and times.
 
 use std::{
     process::ExitCode,
@@ -6,11 +6,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use crate::{counts::Counts, shell};
 
-/// What ran so far. Steps may run beside each other.
+/// Results so far. Steps may run in parallel.
 #[derive(Default)]
 pub struct Report {
     steps: Mutex<Vec<Step>>,
@@ -20,7 +20,7 @@ struct Step {
     name: String,
     counts: Counts,
     took: Duration,
-    is_beside: bool,
+    is_parallel: bool,
 }
 
 impl Report {
@@ -39,19 +39,19 @@ impl Report {
         self.step(name, || work().map(|()| Counts::default()));
     }
 
-    /// As [`Self::step`], in a thread of its own beside other steps.
-    pub fn beside(&self, name: &str, work: impl FnOnce() -> Result<Counts>) {
+    /// As [`Self::step`], in parallel to other steps.
+    pub fn parallel(&self, name: &str, work: impl FnOnce() -> Result<Counts>) {
         self.run(name, true, work);
     }
 
-    fn run(&self, name: &str, is_beside: bool, work: impl FnOnce() -> Result<Counts>) {
+    fn run(&self, name: &str, is_parallel: bool, work: impl FnOnce() -> Result<Counts>) {
         shell::say(format!("── {name}"));
         let begin = Instant::now();
         let counts = work().unwrap_or_else(|why| {
             shell::say(format!("{name}: {why:#}"));
             Counts::FAILED
         });
-        let step = Step { name: name.to_owned(), counts, took: begin.elapsed(), is_beside };
+        let step = Step { name: name.to_owned(), counts, took: begin.elapsed(), is_parallel };
         shell::say(step.line());
         self.steps().push(step);
     }
@@ -67,15 +67,20 @@ impl Report {
         counts
     }
 
-    /// Prints the table and the closing line.
-    pub fn close(&self, begin: Instant) -> Result<ExitCode> {
+    /// Prints the table and the closing line. A filter that matched no test is a failure: it was mistyped.
+    pub fn close(&self, begin: Instant, filter: Option<&str>) -> Result<ExitCode> {
         eprintln!("\n{}", self.table(begin.elapsed()));
         let counts = self.counts();
         println!("{counts}");
+        if let Some(filter) = filter
+            && counts == Counts::default()
+        {
+            bail!("no test has `{filter}` in its name");
+        }
         Ok(if counts.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 
-    /// One line per step, in the order in which they ended. `+`: ran beside others.
+    /// One line per step, in the order in which they ended. `+`: ran in parallel.
     fn table(&self, all: Duration) -> String {
         let mut table =
             format!("{:>8}  {:>6}  {:>6}  {:>7}  step\n", "seconds", "passed", "failed", "skipped");
@@ -87,10 +92,10 @@ impl Report {
                 &format!("{:>8.1}  {passed:>6}  {failed:>6}  {skipped:>7}  {name}\n", took.as_secs_f64());
         };
         for step in self.steps().iter() {
-            let mark = if step.is_beside { "+ " } else { "" };
+            let mark = if step.is_parallel { "+ " } else { "" };
             row(&format!("{mark}{}", step.name), step.counts, step.took);
         }
-        row("all steps; + beside others", self.counts(), all);
+        row("total (+ ran in parallel)", self.counts(), all);
         table
     }
 }
@@ -120,13 +125,21 @@ mod tests {
         let table = report.table(Duration::from_secs(1));
         let names: Vec<_> =
             table.lines().skip(1).map(|line| line.split_whitespace().last().unwrap()).collect();
-        assert_eq!(names, ["first", "second", "third", "others"]);
+        assert_eq!(names, ["first", "second", "third", "parallel)"]);
     }
 
     #[test]
-    fn steps_beside_others_are_marked() {
+    fn filter_that_matches_nothing_is_an_error() {
         let report = Report::default();
-        report.beside("a", || Ok(Counts::PASSED));
+        report.step("tests", || Ok(Counts::default()));
+        let why = report.close(Instant::now(), Some("tpyo")).unwrap_err().to_string();
+        assert!(why.contains("tpyo"), "{why}");
+    }
+
+    #[test]
+    fn parallel_steps_are_marked() {
+        let report = Report::default();
+        report.parallel("a", || Ok(Counts::PASSED));
         assert!(report.table(Duration::ZERO).contains("  + a\n"), "{}", report.table(Duration::ZERO));
     }
 }
