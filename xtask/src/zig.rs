@@ -65,7 +65,7 @@ impl Zig {
 
 #[cfg(test)]
 mod tests {
-    use std::{io::Write as _, process::Command};
+    use std::process::Command;
 
     use super::*;
 
@@ -78,26 +78,5 @@ mod tests {
         let words = ["-O3", "--target=aarch64-unknown-linux-musl", "-DA=b c", "-c"];
         let printed = shell::capture(Command::new("sh").arg(script).args(words)).unwrap();
         assert_eq!(printed, "cc -target aarch64-linux-musl -fno-sanitize=undefined -O3 -DA=b c -c\n");
-    }
-
-    /// With a real Zig, where `cargo xtask setup` or the user installed one.
-    #[test]
-    fn zig_compiles_c_for_the_other_architecture() {
-        let Some(zig) = Zig::find(Arch::foreign()) else {
-            // Not println!, which libtest would swallow: the line is counted.
-            let _ = writeln!(std::io::stderr(), "skipped: no Zig here");
-            return;
-        };
-        let directory = tempfile::tempdir().unwrap();
-        let (source, object) = (directory.path().join("a.c"), directory.path().join("a.o"));
-        fs::write(&source, "#include <stdio.h>\nint f(void) { return puts(\"a\"); }\n").unwrap();
-        let mut command = Command::new(zig.script("cc").unwrap());
-        command.args(["--target=any-unknown-linux-musl", "-O3", "-c"]).arg(&source).arg("-o").arg(&object);
-        shell::capture(&mut command).unwrap();
-        let bytes = fs::read(&object).unwrap();
-        let machine = u16::from_le_bytes([bytes[18], bytes[19]]);
-        let expected =
-            if Arch::foreign() == Arch::Aarch64 { object::elf::EM_AARCH64 } else { object::elf::EM_X86_64 };
-        assert_eq!(machine, expected);
     }
 }

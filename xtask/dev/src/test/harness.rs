@@ -31,7 +31,7 @@ pub enum Kind {
     Live,
     /// The running kernel with real servers and browsers.
     Names,
-    /// Finished packages.
+    /// What is shipped: packages, and how it is built on other hosts.
     Packages,
 }
 
@@ -40,7 +40,7 @@ impl Kind {
         match (test.package().as_str(), test.name.as_str()) {
             ("tests", "kernel") => Self::Live,
             ("tests", "names") => Self::Names,
-            ("tests", "packages") => Self::Packages,
+            ("tests", "packages") | ("xtask", "zig") => Self::Packages,
             ("tests", "cli") | ("tests/scenarios", "scenarios") => Self::BlackBox,
             _ => Self::Unit,
         }
