@@ -4,5 +4,6 @@
 
 mod ledger;
 mod report;
+mod report_of;
 mod rhythms;
 mod xperia;

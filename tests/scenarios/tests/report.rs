@@ -1,31 +1,12 @@
 //! What a person must be able to read in the report of the story, made by the program itself.
 
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::Command;
 
-use tracer_tests::{live, programs, temp::TempDir};
+use tracer_tests::programs;
 use tracer_tests_scenarios::xperia::{REPORTED, Variant};
 
-/// The report of a capture, given on standard input.
-fn report_of(capture: &str, arguments: &[&str]) -> String {
-    let geo = REPORTED.place().geo;
-    let mut command = Command::new(programs::tracer());
-    command.arg("report").arg("-").arg("--geo").arg(geo).args(arguments);
-    let mut child =
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut stdin = child.stdin.take().unwrap();
-    let capture = capture.to_owned();
-    let writer = std::thread::spawn(move || stdin.write_all(capture.as_bytes()));
-    let output = child.wait_with_output().unwrap();
-    writer.join().unwrap().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
-}
-
-fn capture(variant: Variant) -> String {
-    variant.place().live(&variant.events()).unwrap()
-}
+use crate::report_of::{capture, report_of};
 
 /// What a person sees of a page: without its style, its script and its marks.
 fn seen(page: &str) -> String {
@@ -166,47 +147,4 @@ fn what_cannot_be_read_is_refused_with_its_name() {
         String::from_utf8_lossy(&output.stderr).into_owned()
     };
     assert!(refused(Path::new("/nonexistent/capture.jsonl")).contains("/nonexistent/capture.jsonl"));
-}
-
-#[test]
-fn on_a_phone_nothing_is_wider_than_the_screen_and_tables_sort() {
-    const NAME: &str = "on_a_phone_nothing_is_wider_than_the_screen_and_tables_sort";
-    let Some(browser) = browser() else { return live::skip(NAME, "no Chromium") };
-    let page = report_of(&capture(REPORTED), &[]);
-    let files = TempDir::new();
-    // The browser's own window cannot be that narrow. A frame with the page in it can, and lets itself be measured.
-    let frame = page.replace('&', "&amp;").replace('"', "&quot;");
-    let measure = "onload=()=>{const f=document.querySelector('iframe'),d=f.contentDocument;\
-        const width=d.documentElement.scrollWidth;\
-        const head=[...d.querySelectorAll('.sortable th button')].find(b=>b.textContent==='Sent');\
-        head.click();\
-        const first=d.querySelector('.sortable tbody tr').textContent.includes('weather');\
-        const box=d.querySelector('.filter input');box.value='baidu';box.dispatchEvent(new Event('input'));\
-        const shown=[...d.querySelectorAll('.sortable tbody tr')].filter(r=>!r.hidden).length;\
-        f.remove();document.body.textContent=`width ${width} sorted ${first} shown ${shown}`}";
-    let wrapper = format!(
-        "<!doctype html><meta charset=utf-8><body><iframe style=\"width:360px;height:800px;border:0\" srcdoc=\"{frame}\"></iframe><script>{measure}</script>"
-    );
-    let path = files.write("phone.html", wrapper.as_bytes());
-    let output = Command::new(browser)
-        .args(["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"])
-        .args(["--disable-background-networking", "--disable-component-update", "--disable-sync"])
-        .args(["--disable-dev-shm-usage", "--no-default-browser-check", "--hide-scrollbars", "--dump-dom"])
-        .arg(format!("--user-data-dir={}", files.path().join("profile").display()))
-        .arg(format!("file://{}", path.display()))
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(
-        said.contains("width 360 sorted true shown 3"),
-        "{said}\n{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-}
-
-/// The browser here, if there is one.
-fn browser() -> Option<PathBuf> {
-    let names = ["chromium", "google-chrome-stable"];
-    names.into_iter().map(|name| Path::new("/usr/bin").join(name)).find(|path| path.exists())
 }

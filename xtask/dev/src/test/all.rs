@@ -159,7 +159,7 @@ pub fn run(filter: Option<&str>, report: &Report, harnesses: &Harnesses, product
                 report.parallel("a short run of the fuzz targets", fuzz::shortly);
             });
         }
-        report.parallel("names, with real servers and browsers", || {
+        report.parallel("real servers and browsers", || {
             wait(&products.setup)?;
             harnesses.run(Kind::Names, filter)
         });

@@ -29,7 +29,7 @@ pub enum Kind {
     BlackBox,
     /// The running kernel.
     Live,
-    /// The running kernel with real servers and browsers.
+    /// Real servers and browsers, most of them with the running kernel.
     Names,
     /// What is shipped: packages, and how it is built on other hosts.
     Packages,
@@ -39,7 +39,7 @@ impl Kind {
     fn of(test: &Executable) -> Self {
         match (test.package().as_str(), test.name.as_str()) {
             ("tests", "kernel") => Self::Live,
-            ("tests", "names") => Self::Names,
+            ("tests", "names") | ("tests/scenarios", "browser") => Self::Names,
             ("tests", "packages") | ("xtask", "zig") => Self::Packages,
             ("tests", "cli") | ("tests/scenarios", "scenarios") => Self::BlackBox,
             _ => Self::Unit,
