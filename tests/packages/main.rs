@@ -22,8 +22,15 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 const NATIVE: usize = if cfg!(target_arch = "x86_64") { 0 } else { 1 };
 
 /// What package managers keep of every installation, below the root.
-const KEPT_BY_MANAGERS: [&str; 6] =
-    ["var/cache/apt", "var/lib/apt", "var/lib/dpkg", "var/lib/rpm", "var/log/apt", "var/log/dpkg.log"];
+const KEPT_BY_MANAGERS: [&str; 7] = [
+    "root/.rpmdb",
+    "var/cache/apt",
+    "var/lib/apt",
+    "var/lib/dpkg",
+    "var/lib/rpm",
+    "var/log/apt",
+    "var/log/dpkg.log",
+];
 
 /// The file of `cargo xtask dist` with this name; `None` if skipped: the reason was printed.
 fn package(name: &str) -> Option<PathBuf> {
