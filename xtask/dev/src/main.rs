@@ -28,7 +28,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run the tests that this machine can run in minutes; --all runs every test
+    /// Run format, lints, unit, black-box and live tests; --all adds guests, fuzzing, servers, packages
     Test(test::TestArgs),
     /// Fuzz all parsers of untrusted input with libFuzzer
     Fuzz(fuzz::FuzzArgs),
@@ -36,7 +36,7 @@ enum Command {
     Vm(vm::VmArgs),
     /// Measure speed and memory beside other tools
     Bench(bench::BenchArgs),
-    /// Measure how well beaconing is told from ordinary traffic
+    /// Measure beaconing detection against ordinary traffic
     Cadence(cadence::CadenceArgs),
     /// Rebuild the geo database in data/ from its sources
     Geodata(geodata::GeodataArgs),
