@@ -288,7 +288,9 @@ fn when_too_many_flows_are_open_the_silent_ones_make_room_and_every_datagram_is_
             && !is_udp_of(record, port)
     };
     let others = stream.records.iter().filter(is_others).count() as u64;
-    assert_eq!(stream.counts("totals.kernel_events")["udp_open"] - others + lost["datagram"], 17_001);
+    let counted = stream.counts("totals.kernel_events")["udp_open"] - others + lost["datagram"];
+    // Theirs may be among the lost ones as well, which have no record.
+    assert!((17_001..=17_010).contains(&counted), "{counted}");
 }
 
 /// Flows of the storm: `TRACER_STORM`, else 20,000.
