@@ -80,7 +80,7 @@ pub fn of(purpose: Group) -> Vec<Need> {
     needs(purpose, is_prebuilt)
 }
 
-/// With eBPF objects that are those of the sources, only some purposes need a compiler for them.
+/// `is_prebuilt`: the prebuilt eBPF objects match their sources, so most purposes need no compiler for them.
 fn needs(purpose: Group, is_prebuilt: bool) -> Vec<Need> {
     const EBPF: [Need; 2] = [Need::EbpfCompiler, Need::BpfLinker];
     const PEERS: [Need; 3] = [Need::Tcplife, Need::Bpftrace, Need::Tshark];

@@ -38,7 +38,7 @@ const GUESTS: [Guest; 6] = [
         Series::Bookworm,
         Arch::X86_64,
         Scenario::Plain,
-        // What does not depend on the kernel runs on this one and on arm64.
+        // Tests that do not depend on the kernel run on the host and on arm64.
         &[
             "behaviour",
             "bytes",
@@ -71,7 +71,7 @@ const GUESTS: [Guest; 6] = [
         Scenario::NoBtf,
         &["calibration", "tiers", "kinds", "udp", "existing", "names"],
     ),
-    // Late, because its programs are built last, but not the last one: it takes as long as three others.
+    // Its programs are built last, and it takes as long as three other guests: next to last.
     (Series::Bookworm, Arch::Aarch64, Scenario::Plain, &[]),
     (Series::Trixie, Arch::X86_64, Scenario::NoSockOps, &["tiers", "kinds", "existing", "names", "life"]),
 ];
@@ -97,12 +97,12 @@ fn wait<T>(product: &OnceLock<Made<T>>) -> Result<&T> {
 
 /// Installs and builds what [`run`] needs, and checks what takes nothing else.
 ///
-/// `is_whole`: no filter was given, so everything that is no test counts, too.
+/// `is_whole`: no filter was given, so packages and other checks are included.
 pub fn prepare(is_whole: bool, report: &Report, products: &Products) {
     let _gaps = FillGaps(products);
-    // Live tests come first. Not much: the longest guest waits for these builds.
+    // Live tests have priority, but only a little: the longest guest waits for these builds.
     yield_to_others(5);
-    // First what guests wait for.
+    // The first guests need only this, the kernels and the setup.
     let native = Arch::native();
     make(report, "binary that is shipped", &products.tracer, || build::tracer(native, Profile::Dist));
     make(report, "setup of everything else", &products.setup, || setup::ensure(Group::TestAll));
